@@ -1,0 +1,73 @@
+# `make help` lists the targets. Paths are relative, and tools run as `.venv/bin/python -m …`, so that a checkout in a folder
+# with a space in its name works. Nothing is installed twice: .venv/.installed* hold what was installed, and a target that
+# finds them up to date needs no network.
+#
+#   PYTHON=python3.12    the interpreter that makes .venv
+#   ARGS='-m "not slow"' handed to the tool that the target runs
+#   PIP_ARGS=…           handed to pip, for example an index that has the CPU build of torch
+
+PYTHON ?= python3
+ARGS ?=
+PIP_ARGS ?=
+IN_VENV := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lab lint format bench install install-dev venv clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: install ## Prune the embedded reasoning model three ways and write reports/index.html
+	$(IN_VENV) -m racviz demo --out reports $(ARGS)
+
+test: install-dev ## Run the tests; ARGS go to pytest
+	$(IN_VENV) -m pytest $(ARGS)
+
+lab: install ## Open JupyterLab on notebooks/
+	$(IN_VENV) -m jupyterlab --notebook-dir=notebooks $(ARGS)
+
+lint: install-dev ## Check code style, and that notebooks are committed without outputs
+	$(IN_VENV) -m ruff check .
+	$(IN_VENV) -m ruff format --check .
+	find notebooks -name '*.ipynb' ! -path '*/.ipynb_checkpoints/*' -exec $(IN_VENV) -m nbstripout --verify {} +
+
+format: install-dev ## Put right what `make lint` finds, where that can be done by a tool
+	$(IN_VENV) -m ruff check --fix-only .
+	$(IN_VENV) -m ruff format .
+	find notebooks -name '*.ipynb' ! -path '*/.ipynb_checkpoints/*' -exec $(IN_VENV) -m nbstripout {} +
+
+bench: install-dev ## Run benchmarks/*.py, one after the other
+	@ran=no; for script in benchmarks/*.py; do \
+	  [ -e "$$script" ] || continue; ran=yes; echo "== $$script"; $(IN_VENV) "$$script" $(ARGS) || exit 1; \
+	done; [ $$ran = yes ] || echo "no benchmarks in benchmarks/ yet"
+
+install: venv ## Install racviz into .venv
+	@cat pyproject.toml constraints.txt | cmp -s - .venv/.installed || { \
+	  $(IN_VENV) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e . && \
+	  cat pyproject.toml constraints.txt > .venv/.installed; }
+
+install-dev: venv ## Install racviz and what its development needs into .venv
+	@cat pyproject.toml constraints.txt | cmp -s - .venv/.installed-dev || { \
+	  $(IN_VENV) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]' && \
+	  cat pyproject.toml constraints.txt > .venv/.installed && cp .venv/.installed .venv/.installed-dev; }
+
+# Makes .venv where there is none that runs; says what is missing when it cannot.
+venv:
+	@$(IN_VENV) -c '' 2>/dev/null || { \
+	  "$(PYTHON)" -c '' 2>/dev/null || { \
+	    echo "There is no '$(PYTHON)' here that runs. Install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "racviz needs Python 3.11 or newer; '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }; \
+	  "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make environments: its venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	  echo "making .venv with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv --clear .venv; }
+	@$(IN_VENV) -m pip --version >/dev/null 2>&1 || $(IN_VENV) -m ensurepip --upgrade
+ifeq ($(origin PYTHON),command line)
+	@version='import sys; print("Python %d.%d" % sys.version_info[:2])'; \
+	wanted=$$("$(PYTHON)" -c "$$version") || exit 1; found=$$($(IN_VENV) -c "$$version"); [ "$$wanted" = "$$found" ] || { \
+	  echo ".venv holds $$found, not $$wanted; remove .venv to make it anew with '$(PYTHON)'" >&2; exit 1; }
+endif
+
+clean: ## Remove what builds and tools leave behind; keeps .venv, runs/ and reports/
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.egg-info' \) -type d -prune -exec rm -rf {} +
