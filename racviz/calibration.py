@@ -1,0 +1,189 @@
+"""What calibrates: generic text, prompts, or prompts with the model's own traces, at an exact number of tokens.
+
+Sequences hold no padding; each token carries its phase (0 prompt, 1 decode; generic text is 0) and a weight.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from racviz.errors import DataError, NumericalError, ParameterError, check, unknown
+from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.problems import Problem
+from racviz.prompting import render_prompt
+from racviz.store import resource
+from racviz.traces import Traces, read_parquet, write_parquet
+
+SOURCES = ("generic", "prompt", "rac", "prompt-same-problems")
+PROMPT, DECODE = 0, 1
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Token ids, phases and weights of the calibration sequences; three lists of equally long arrays."""
+
+    source: str
+    sequences: list[np.ndarray] = field(repr=False)
+    phases: list[np.ndarray] = field(repr=False)
+    weights: list[np.ndarray] = field(repr=False)
+    problems: tuple[str, ...] = field(repr=False, default=())
+    """Content hashes of the problems that calibrate."""
+    label: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for ids, phases, weights in zip(self.sequences, self.phases, self.weights, strict=True):
+            if not len(ids) == len(phases) == len(weights):
+                raise ParameterError("sequences, phases and weights must be of the same lengths")
+            if not np.isfinite(weights).all() or (weights < 0).any():
+                raise NumericalError("weights must be finite and not negative")
+        if not self.tokens:
+            raise DataError(f"the calibration set {self.source!r} is empty.")
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.sequences))
+
+    @property
+    def decode_tokens(self) -> int:
+        return int(sum((phases == DECODE).sum() for phases in self.phases))
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(json.dumps([self.source, [len(ids) for ids in self.sequences]]).encode())
+        for arrays in (self.sequences, self.phases, self.weights):
+            digest.update(np.concatenate(arrays).tobytes())
+        return digest.hexdigest()[:24]
+
+    def to_frame(self):
+        """A row a sequence: token_ids, phases, weights."""
+        import pandas as pd
+
+        return pd.DataFrame({"token_ids": self.sequences, "phases": self.phases, "weights": self.weights})
+
+    def save(self, path: str | Path) -> None:
+        write_parquet(
+            Path(path), self.to_frame(), {"source": self.source, "problems": list(self.problems), "label": self.label}
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "CalibrationSet":
+        frame, meta = read_parquet(Path(path))
+        if "token_ids" not in frame or "source" not in meta:
+            raise DataError(f"{path} is not a calibration file of racviz.")
+        return cls(
+            meta["source"], *([*frame[c]] for c in ("token_ids", "phases", "weights")), tuple(meta["problems"]), meta["label"]
+        )
+
+
+def calibration_set(
+    source: str, loaded: LoadedModel, *, traces: Traces | None = None, problems: Sequence[Problem] | None = None,
+    texts: Iterable[str] | None = None, tokens: int = 32_768, sequence_length: int = 2048, seed: int = 0, allow_fewer: bool = False,
+) -> CalibrationSet:  # fmt: skip
+    """Exactly `tokens` calibration tokens from one source.
+
+    source: `generic` (from `texts`, or the packaged documentation text), `prompt` (from `problems`), `rac` (prompts with
+    their own `traces`, the paper's method), `prompt-same-problems` (only the prompts of `traces`). Sequences come in an
+    order drawn by `seed`; each is cut at `sequence_length` and the last where the count is reached.
+
+    Raises DataError where the source has fewer tokens (says how many; `allow_fewer=True` goes on, labelled; tokens are
+    never repeated), or where the traces were made with another tokenizer.
+    """
+    if source not in SOURCES:
+        raise unknown("source", source, SOURCES)
+    check(not isinstance(texts, str), "texts", texts, "a list (or another iterable) of texts")
+    check(isinstance(tokens, int) and tokens >= 1, "tokens", tokens, "an integer >= 1")
+    check(1 <= sequence_length, "sequence_length", sequence_length, "an integer >= 1")
+    sequence_length = min(sequence_length, loaded.context)
+    rows = list(_rows(source, loaded, traces, problems, texts, sequence_length))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    sequences, phases, used, left = [], [], {}, tokens
+    for k in order:
+        if left <= 0:
+            break
+        ids, phase, problem = rows[k]
+        size = min(len(ids), sequence_length, left)
+        sequences.append(np.asarray(ids[:size], dtype=np.int32))
+        phases.append(np.asarray(phase[:size], dtype=np.uint8))
+        used |= {problem: None} if problem else {}
+        left -= size
+    got = tokens - max(left, 0)
+    if left > 0 and not allow_fewer:
+        raise DataError(
+            f"the source {source!r} has {got} calibration tokens; tokens={tokens} asks for more. Give more {_supply(source)}, "
+            f"lower tokens, or pass allow_fewer=True to go on with {got}."
+        )
+    own = traces is not None and traces.model_fingerprint == loaded.fingerprint
+    label = {
+        "source": source,
+        "tokens": got,
+        "asked": tokens,
+        "sequences": len(sequences),
+        "seed": seed,
+        "tokenizer": loaded.name,
+    }
+    if source in ("rac", "prompt-same-problems"):
+        label |= {"trace_source": traces.model, "on_policy": own, "t_max": traces.sampling.get("max_new_tokens")}
+    if source == "generic":
+        label["text"] = "packaged documentation text" if texts is None else "given texts"
+    return CalibrationSet(source, sequences, phases, [np.ones(len(s), dtype=np.float32) for s in sequences], tuple(used), label)
+
+
+def _supply(source: str) -> str:
+    return {"generic": "texts", "prompt": "problems"}.get(source, "traces (more problems, samples, or a larger t_max)")
+
+
+Row = tuple[Sequence[int], Sequence[int], str]
+"""Token ids, phases, and the content hash of the problem they come from ("" for generic text)."""
+
+
+def _rows(source, loaded, traces, problems, texts, window) -> Iterator[Row]:
+    if source == "generic":
+        yield from _windows(loaded, generic_texts() if texts is None else texts, window)
+    elif source == "prompt":
+        if problems is None:
+            raise ParameterError(
+                "source='prompt' needs problems=…, for example load_problems('arithmetic', split='calibration')"
+            )
+        for problem in problems:
+            ids = render_prompt(loaded.tokenizer, problem.prompt)
+            yield ids, [PROMPT] * len(ids), problem.content_hash
+    else:
+        if traces is None:
+            raise ParameterError(f"source={source!r} needs traces=…, from generate_traces or Traces.load")
+        if traces.tokenizer != tokenizer_fingerprint(loaded.tokenizer):
+            raise DataError(
+                f"the traces were made with another tokenizer (by {traces.model!r}) than that of {loaded.name!r}: their token "
+                "ids mean other text here. Generate traces with this model, or with one that shares its tokenizer."
+            )
+        seen = set()
+        for trace in traces:
+            if source == "rac":
+                phase = [PROMPT] * len(trace.prompt_ids) + [DECODE] * len(trace.output_ids)
+                yield [*trace.prompt_ids, *trace.output_ids], phase, trace.content_hash
+            elif trace.problem_id not in seen:
+                seen.add(trace.problem_id)
+                yield trace.prompt_ids, [PROMPT] * len(trace.prompt_ids), trace.content_hash
+
+
+def _windows(loaded: LoadedModel, texts: Iterable[str], window: int) -> Iterator[Row]:
+    """Each text cut into windows; each window begins as the model's prompts do, with the beginning-of-sequence token."""
+    first = loaded.tokenizer.bos_token_id
+    begins = first is not None and render_prompt(loaded.tokenizer, "x")[0] == first
+    body = window - int(begins)
+    check(body >= 1, "sequence_length", window, "at least 2: each window of text begins with the beginning-of-sequence token")
+    for text in texts:
+        ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+        for start in range(0, len(ids), body):
+            piece = [first] * begins + ids[start : start + body]
+            yield piece, [PROMPT] * len(piece), ""
+
+
+def generic_texts() -> list[str]:
+    """The packaged generic English: topics of CPython's language reference that trained no embedded model."""
+    path = resource("data/texts/python-topics.jsonl")
+    return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -1,0 +1,48 @@
+"""The errors that racviz raises on purpose, and the sentences they are made of."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RacvizError(Exception):
+    """Something that the user can mend; the message says how. The command line prints it without a traceback."""
+
+
+class ParameterError(RacvizError, ValueError):
+    """A parameter is not one of what is allowed."""
+
+
+class DataError(RacvizError, ValueError):
+    """A file or a set of problems, traces or texts is not usable."""
+
+
+class OverlapError(RacvizError, ValueError):
+    """A problem that calibrated a model would judge it."""
+
+
+class StorageError(RacvizError, OSError):
+    """A file could not be written."""
+
+
+class DamagedArtefact(RacvizError):
+    """A cached artefact is not what was written."""
+
+
+class NumericalError(RacvizError, ArithmeticError):
+    """Weights, activations or a factorisation are not finite."""
+
+
+def unknown(parameter: str, got: object, allowed: Iterable[str], remedy: str = "") -> ParameterError:
+    """`method must be one of 'magnitude', 'sparsegpt'; not 'sparsgpt'. Did you mean 'sparsegpt'?`"""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(got), allowed, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ParameterError(
+        f"{parameter} must be one of {', '.join(map(repr, allowed))}; not {got!r}.{hint}{' ' + remedy if remedy else ''}"
+    )
+
+
+def check(condition: bool, parameter: str, got: object, allowed: str) -> None:
+    """Raise a ParameterError that names the parameter, what was got and what is allowed, unless `condition` holds."""
+    if not condition:
+        raise ParameterError(f"{parameter} must be {allowed}; not {got!r}.")

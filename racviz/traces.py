@@ -1,0 +1,201 @@
+"""Traces: prompt token ids and the very output token ids that a model sampled; never re-tokenised text."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from racviz.errors import DamagedArtefact, DataError, check
+from racviz.generation import Completion, Request, Sampling, generate
+from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.problems import Problem, ProblemSet
+from racviz.prompting import render_prompt
+from racviz.store import Store, atomic
+
+COLUMNS = ("problem_id", "sample", "prompt_ids", "output_ids", "finish_reason", "content_hash")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One rollout: z = prompt_ids + output_ids; the boundary T_in is len(prompt_ids)."""
+
+    problem_id: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    output_ids: tuple[int, ...]
+    finish_reason: str
+    content_hash: str = ""
+    """Of the problem, so that a model calibrated on the trace is not judged on the problem."""
+
+
+@dataclass(frozen=True)
+class Traces(Sequence[Trace]):
+    """Rollouts of one model, with the tokenizer that their ids belong to."""
+
+    rows: tuple[Trace, ...] = field(repr=False)
+    model: str
+    model_fingerprint: str
+    tokenizer: str
+    """The tokenizer's fingerprint."""
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+    @property
+    def fingerprint(self) -> str:
+        text = json.dumps([self.tokenizer, [[t.problem_id, t.sample, t.prompt_ids, t.output_ids] for t in self.rows]])
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def to_frame(self):
+        """A row a trace, columns as in the parquet file plus model and tokenizer."""
+        import pandas as pd
+
+        rows = [{k: getattr(t, k) for k in COLUMNS} | {"model": self.model, "tokenizer": self.tokenizer} for t in self.rows]
+        return pd.DataFrame(rows)
+
+    def save(self, path: str | Path) -> None:
+        meta = {k: getattr(self, k) for k in ("model", "model_fingerprint", "tokenizer", "sampling")}
+        write_parquet(Path(path), self.to_frame(), meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Traces":
+        """Read a traces file. Raises DataError that names the file for anything else."""
+        frame, meta = read_parquet(Path(path))
+        missing = [c for c in COLUMNS[:5] if c not in frame]
+        if missing or "tokenizer" not in meta:
+            raise DataError(f"{path} is not a traces file: it lacks {', '.join(missing) or 'the tokenizer it was made by'}.")
+        rows = tuple(
+            Trace(
+                r.problem_id,
+                int(r.sample),
+                tuple(map(int, r.prompt_ids)),
+                tuple(map(int, r.output_ids)),
+                r.finish_reason,
+                getattr(r, "content_hash", ""),
+            )
+            for r in frame.itertuples()
+        )
+        return cls(rows, meta.get("model", ""), meta.get("model_fingerprint", ""), meta["tokenizer"], meta.get("sampling", {}))
+
+
+def write_parquet(path: Path, frame, meta: dict[str, Any]) -> None:
+    """A frame with its labels in the file's own metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"racviz": json.dumps(meta).encode()})
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
+    """A frame and its labels. Raises DataError for a file that is missing or no parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(f"the file {path} does not exist.") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is not a readable parquet file, or was cut off: {error}") from error
+    meta = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
+    return table.to_pandas(), meta
+
+
+def generate_traces(
+    loaded: LoadedModel, problems: Sequence[Problem], sampling: Sampling = Sampling(), *, samples: int = 1,
+    backend: str = "hf", batch_size: int = 64, store: Store | None = None, progress: bool = True,
+) -> Traces:  # fmt: skip
+    """Roll the model out on each problem, `samples` times.
+
+    Sampled traces calibrate (on-policy if `loaded` is the model that will be pruned); greedy ones on test problems
+    (`Sampling(temperature=0)`) are the fixed sequences of Figure 2. With a `store`, each finished batch is kept, so that a
+    run that was stopped goes on after its last whole batch.
+
+    Raises DataError for no problems, ids that are not distinct, or a problem that does not fit the model's context.
+    """
+    check(isinstance(samples, int) and samples >= 1, "samples", samples, "an integer >= 1")
+    problems = problems if isinstance(problems, ProblemSet) else ProblemSet(tuple(problems), "problems", "given")
+    prompts = {problem.id: tuple(render_prompt(loaded.tokenizer, problem.prompt)) for problem in problems}
+    for problem_id, ids in prompts.items():
+        if len(ids) + sampling.max_new_tokens > loaded.context:
+            room = loaded.context - len(ids)
+            remedy = (
+                f"lower max_new_tokens to {room} or less"
+                if room > 0
+                else "leave the problem out or take a model with a longer context"
+            )
+            raise DataError(
+                f"problem {problem_id!r} has {len(ids)} prompt tokens; with max_new_tokens={sampling.max_new_tokens} that "
+                f"exceeds the model's context of {loaded.context}: {remedy}."
+            )
+    pairs = [(problem, k) for problem in problems for k in range(samples)]
+    requests = [Request(prompts[problem.id], problem.id, k) for problem, k in pairs]
+    done = complete(loaded, requests, sampling, backend, batch_size, store, progress)
+    rows = tuple(
+        Trace(p.id, k, request.prompt_ids, c.output_ids, c.finish_reason, p.content_hash)
+        for (p, k), request, c in zip(pairs, requests, done, strict=True)
+    )
+    return Traces(rows, loaded.name, loaded.fingerprint, tokenizer_fingerprint(loaded.tokenizer), asdict(sampling))
+
+
+def complete(
+    loaded: LoadedModel,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    backend: str,
+    batch_size: int,
+    store: Store | None,
+    progress: bool,
+) -> list[Completion]:
+    """Completions in the order of the requests, batch by batch; each batch is an artefact if there is a store."""
+    from tqdm.auto import tqdm
+
+    check(batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
+    results: list[Completion] = []
+    with tqdm(total=len(requests), desc="generate", unit="row", disable=not progress, leave=False) as bar:
+        for first in range(0, len(requests), batch_size):
+            batch = requests[first : first + batch_size]
+
+            def run(batch=batch) -> list[Completion]:
+                rows: list[Completion | None] = [None] * len(batch)
+                for index, completion in generate(loaded, batch, sampling, batch_size, backend):
+                    rows[index] = completion
+                    bar.update()
+                return rows
+
+            if store is None:
+                results += run()
+            else:
+                parts = {
+                    "model": loaded.fingerprint,
+                    "sampling": sampling,
+                    "backend": backend,
+                    "requests": [asdict(r) for r in batch],
+                }
+                made = bar.n
+                results += store.cached("batches", parts, lambda folder, run=run: _write_batch(folder, run()), _read_batch)
+                bar.update(len(batch) - (bar.n - made))
+    return results
+
+
+def _write_batch(folder: Path, rows: list[Completion]) -> None:
+    import pandas as pd
+
+    write_parquet(folder / "data.parquet", pd.DataFrame([asdict(row) for row in rows]), {})
+
+
+def _read_batch(folder: Path) -> list[Completion]:
+    try:
+        frame, _ = read_parquet(folder / "data.parquet")
+    except DataError as error:
+        raise DamagedArtefact(str(error)) from error
+    return [Completion(tuple(map(int, row.output_ids)), row.finish_reason) for row in frame.itertuples()]
