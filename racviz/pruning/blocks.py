@@ -1,0 +1,87 @@
+"""The decoder blocks of a transformers model, and the linears in them that a scope selects."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from racviz.errors import ParameterError, check
+
+MLP = re.compile(r"(^|\.)(mlp|feed_forward|ffn)(\.|$)")
+
+
+def decoder_blocks(model) -> tuple[str, nn.ModuleList]:
+    """The name and the list of the decoder blocks: the one list as long as the config's number of layers."""
+    depth = model.config.get_text_config().num_hidden_layers
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return name, module
+    raise ParameterError(f"{type(model).__name__} has no list of {depth} decoder blocks; this architecture is not supported.")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which linears are pruned.
+
+    modules: `all` decoder linears, `mlp`, or a regular expression searched in names such as `layers.3.mlp.up_proj`.
+    thirds: which thirds of the depth, of 1 (first), 2, 3 (last).
+    """
+
+    modules: str = "all"
+    thirds: tuple[int, ...] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thirds", tuple(self.thirds))
+        ok = bool(self.thirds) and set(self.thirds) <= {1, 2, 3}
+        check(ok, "thirds", self.thirds, "some of (1, 2, 3)")
+        try:
+            re.compile(self.modules)
+        except re.error as error:
+            raise ParameterError(
+                f"scope must be 'all', 'mlp' or a regular expression; {self.modules!r} is none: {error}."
+            ) from error
+
+    def linears(self, model) -> dict[int, dict[str, nn.Linear]]:
+        """For each block index the selected linears by name. Embeddings and the head are in no block, so never here."""
+        _, blocks = decoder_blocks(model)
+        tied = {
+            id(p)
+            for e in (model.get_input_embeddings(), model.get_output_embeddings())
+            if e is not None
+            for p in e.parameters()
+        }
+        chosen: dict[int, dict[str, nn.Linear]] = {}
+        for index, block in enumerate(blocks):
+            if 1 + index * 3 // len(blocks) not in self.thirds:
+                continue
+            found = {
+                f"layers.{index}.{name}": module
+                for name, module in block.named_modules()
+                if isinstance(module, nn.Linear) and id(module.weight) not in tied and self._selects(f"layers.{index}.{name}")
+            }
+            if found:
+                chosen[index] = found
+        if not chosen:
+            raise ParameterError(
+                f"scope={self.modules!r} with thirds={self.thirds} selects no linear of {type(model).__name__}; "
+                "names look like 'layers.0.self_attn.q_proj'. Expert weights held as 3-D parameters are not linears."
+            )
+        return chosen
+
+    def _selects(self, name: str) -> bool:
+        if self.modules == "all":
+            return True
+        return bool((MLP if self.modules == "mlp" else re.compile(self.modules)).search(name))
+
+
+def sparsity_of(model, names: Sequence[str]) -> tuple[float, float]:
+    """The fraction of zeros in the named linears, and in all parameters of the model (a tied head counted once)."""
+    _, blocks = decoder_blocks(model)
+    zeros = total = 0
+    for name in names:
+        _, index, inner = name.split(".", 2)
+        weight = blocks[int(index)].get_submodule(inner).weight
+        zeros, total = zeros + int((weight == 0).sum()), total + weight.numel()
+    all_zeros = sum(int((p == 0).sum()) for p in model.parameters())
+    return zeros / total, all_zeros / sum(p.numel() for p in model.parameters())
