@@ -1,0 +1,147 @@
+"""Accuracy with its standard error, CoT lengths, truncation, and minutes from a timing pass.
+
+acc@1:k is the mean over problems of c/k with k samples each; SE is the sample standard deviation of these per-problem
+means over the square root of the number of problems.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from racviz.errors import DataError, ParameterError, check
+from racviz.generation import Sampling
+from racviz.grading import grade
+from racviz.models import LoadedModel
+from racviz.problems import Problem
+from racviz.prompting import answer_text, thought_length
+from racviz.reconstruction import refuse_overlap
+from racviz.store import Store
+from racviz.traces import generate_traces, read_parquet, write_parquet
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one set of problems: a row a sample, and the figures that sum it up."""
+
+    frame: Any = field(repr=False)
+    """problem_id, sample, answer, correct, prompt_tokens, think_tokens, output_tokens, finish_reason, output_ids."""
+    label: dict[str, Any] = field(default_factory=dict)
+
+    def per_problem(self):
+        """The mean of `correct` per problem, in the order of the problems."""
+        return self.frame.groupby("problem_id", sort=False)["correct"].mean()
+
+    def summary(self) -> dict[str, Any]:
+        """accuracy, se, problems, samples, tokens (generated in all), mean_cot, median_cot, truncated (share)."""
+        means, frame = self.per_problem(), self.frame
+        se = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
+        return {
+            "accuracy": float(means.mean()), "se": se, "problems": len(means), "samples": int(frame["sample"].max()) + 1,
+            "tokens": int(frame["output_tokens"].sum()), "mean_cot": float(frame["think_tokens"].mean()),
+            "median_cot": float(frame["think_tokens"].median()), "truncated": float((frame["finish_reason"] == "length").mean()),
+        }  # fmt: skip
+
+    def to_frame(self):
+        return self.frame
+
+    def save(self, path: str | Path) -> None:
+        write_parquet(Path(path), self.frame, self.label)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Evaluation":
+        frame, label = read_parquet(Path(path))
+        if not {"problem_id", "correct", "think_tokens"} <= set(frame):
+            raise DataError(f"{path} is not an evaluation file of racviz.")
+        return cls(frame, label)
+
+    def __repr__(self) -> str:
+        s = self.summary()
+        return (
+            f"Evaluation({self.label.get('model')!r}: accuracy {s['accuracy']:.3f} ± {s['se']:.3f} (SE, n = {s['problems']}), "
+            f"median CoT {s['median_cot']:.0f} tokens, {s['truncated']:.0%} truncated)"
+        )
+
+
+def evaluate(
+    loaded: LoadedModel, problems: Sequence[Problem], sampling: Sampling = Sampling(), *, samples: int = 1, backend: str = "hf",
+    batch_size: int = 128, store: Store | None = None, allow_overlap: bool = False, progress: bool = True,
+) -> Evaluation:  # fmt: skip
+    """Answer each problem `samples` times and grade. `sampling.max_new_tokens` is the budget.
+
+    Raises OverlapError for a problem that calibrated the model, DataError for problems without an answer key.
+    """
+    refuse_overlap({loaded.name: loaded}, [p.content_hash for p in problems], [p.id for p in problems], allow_overlap)
+    without = [p.id for p in problems if not p.answer]
+    if without:
+        raise DataError(f"{len(without)} problems have no answer to grade by (first: {without[0]!r}); add the column 'answer'.")
+    traces = generate_traces(
+        loaded, problems, sampling, samples=samples, backend=backend, batch_size=batch_size, store=store, progress=progress
+    )
+    keys = {p.id: p.answer for p in problems}
+    import pandas as pd
+
+    rows = []
+    for t in traces:
+        answer = answer_text(loaded.tokenizer, t.output_ids, loaded.thinking)
+        if loaded.thinking.end is None and t.finish_reason == "length":
+            answer = None
+        rows.append({
+            "problem_id": t.problem_id, "sample": t.sample, "answer": answer, "correct": grade(answer, keys[t.problem_id]),
+            "prompt_tokens": len(t.prompt_ids), "think_tokens": thought_length(loaded.tokenizer, t.output_ids, loaded.thinking)[0],
+            "output_tokens": len(t.output_ids), "finish_reason": t.finish_reason, "output_ids": list(t.output_ids),
+        })  # fmt: skip
+    label = {
+        "model": loaded.name,
+        "budget": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+    }
+    label |= {
+        "seed": sampling.seed,
+        "backend": backend,
+        **{k: loaded.provenance[k] for k in ("sparsity", "sparsity_all") if k in loaded.provenance},
+    }
+    return Evaluation(pd.DataFrame(rows), label)
+
+
+def time_generation(
+    models: dict[str, LoadedModel],
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    *,
+    batch_size: int = 128,
+    rounds: int = 1,
+    progress: bool = True,
+):
+    """Minutes to answer the problems, one sample each, a model after the other, in one worker.
+
+    Each model is warmed up first; the models are interleaved (`rounds` times over all, the order turning by one each round).
+    Returns a frame: name, round, problems, tokens, minutes, load (the machine's one-minute load average at the start).
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    check(rounds >= 1, "rounds", rounds, "an integer >= 1")
+    if not models:
+        raise ParameterError("models must hold at least one model")
+    warm = Sampling(8, sampling.temperature, sampling.top_p, sampling.seed)
+    for loaded in models.values():
+        generate_traces(loaded, problems[:2], warm, batch_size=batch_size, progress=False)
+    rows, names = [], list(models)
+    with tqdm(total=rounds * len(names), desc="timing", unit="cell", disable=not progress, leave=False) as bar:
+        for turn in range(rounds):
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                load, began = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan"), time.perf_counter()
+                traces = generate_traces(models[name], problems, sampling, batch_size=batch_size, progress=False)
+                minutes = (time.perf_counter() - began) / 60
+                tokens = sum(len(t.output_ids) for t in traces)
+                rows.append(
+                    {"name": name, "round": turn, "problems": len(problems), "tokens": tokens, "minutes": minutes, "load": load}
+                )
+                bar.update()
+    return pd.DataFrame(rows)

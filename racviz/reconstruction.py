@@ -1,0 +1,243 @@
+"""Reconstruction errors: token by token along the dense model's greedy rollouts, and layer by layer on the same tokens.
+
+The tokenwise error is the paper's, of Figure 2: e_t = ‖x_dense,t − x_pruned,t‖₂ of the last hidden state on a shared,
+teacher-forced sequence (prompt + the dense model's greedy output); the ratio is r_t = e_t(numerator) / e_t(denominator).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from racviz.calibration import DECODE, PROMPT, CalibrationSet
+from racviz.errors import DataError, NumericalError, OverlapError, ParameterError, check, unknown
+from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.pruning.blocks import decoder_blocks
+from racviz.pruning.driver import relative_error
+from racviz.pruning.moments import second_moments
+from racviz.traces import Trace, Traces, read_parquet, write_parquet
+
+METRICS = ("hidden", "kl")
+
+
+@dataclass(frozen=True)
+class ReconstructionErrors:
+    """Tokenwise errors of several pruned models on the same rollouts.
+
+    `frame`: a row a token: problem_id, position (from 0), token_id, token, phase (`prompt`/`decode`), norm_dense, and e_<name>
+    for each pruned model. Errors are Euclidean norms of hidden states (metric `hidden`) or nats (metric `kl`).
+    """
+
+    frame: Any = field(repr=False)
+    label: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        return [column[2:] for column in self.frame if column.startswith("e_")]
+
+    def to_frame(self):
+        return self.frame
+
+    def ratio(self, numerator: str, denominator: str):
+        """Tidy frame: problem_id, position, token_id, token, phase, ratio = e_numerator / e_denominator (NaN for 0/0)."""
+        for parameter, name in (("numerator", numerator), ("denominator", denominator)):
+            if name not in self.names:
+                raise unknown(parameter, name, self.names)
+        out = self.frame[["problem_id", "position", "token_id", "token", "phase"]].copy()
+        top, bottom = self.frame[f"e_{numerator}"], self.frame[f"e_{denominator}"]
+        out["ratio"] = (top / bottom.where(bottom > 0)).astype("float64")
+        return out
+
+    def save(self, path: str | Path) -> None:
+        write_parquet(Path(path), self.frame, self.label)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ReconstructionErrors":
+        frame, label = read_parquet(Path(path))
+        if not {"problem_id", "position", "phase"} <= set(frame):
+            raise DataError(f"{path} is not an errors file of racviz.")
+        return cls(frame, label)
+
+
+def refuse_overlap(models: dict[str, LoadedModel], hashes: Sequence[str], ids: Sequence[str], allow: bool) -> None:
+    """Raise OverlapError where one of the problems calibrated one of the models."""
+    for name, loaded in models.items():
+        shared = [i for i, content in zip(ids, hashes, strict=True) if content in loaded.calibrated_on]
+        if shared and not allow:
+            raise OverlapError(
+                f"{len(shared)} of the test problems calibrated the model {name!r} (first: {shared[0]!r}); a model is not judged "
+                "on what calibrated it. Take other problems, or pass allow_overlap=True and say so."
+            )
+
+
+def reconstruction_errors(
+    dense: LoadedModel, pruned: dict[str, LoadedModel], rollouts: Traces, *, metric: str = "hidden", layer: str | int = "final",
+    batch_tokens: int = 8192, allow_overlap: bool = False, progress: bool = True,
+) -> ReconstructionErrors:  # fmt: skip
+    """e_t of each pruned model along the rollouts.
+
+    metric: `hidden` (the paper's) or `kl` (KL(dense ‖ pruned) of the next-token distributions, in nats). layer, for
+    `hidden`: `final` (after the final norm, the paper's x_t), `last` (before it), or the index of a block. Memory is bounded
+    by `batch_tokens`.
+
+    Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer,
+    NumericalError where a hidden state is not finite.
+    """
+    from tqdm.auto import tqdm
+
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    if not pruned:
+        raise ParameterError("pruned must hold at least one model: {'rac': model, …}")
+    depth = len(decoder_blocks(dense.model)[1])
+    ok = layer in ("final", "last") or (isinstance(layer, int) and 0 <= layer < depth)
+    check(ok, "layer", layer, f"'final', 'last' or the index of a block, 0 to {depth - 1}")
+    if rollouts.tokenizer != tokenizer_fingerprint(dense.tokenizer):
+        raise DataError(f"the rollouts were made with another tokenizer (by {rollouts.model!r}) than that of {dense.name!r}.")
+    refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
+    pieces: dict[int, dict[str, np.ndarray]] = {}
+    with tqdm(total=len(rollouts), desc="errors", unit="rollout", disable=not progress, leave=False) as bar:
+        for rows in _batches(rollouts, batch_tokens):
+            ids, mask = _padded([rollouts[k] for k in rows], dense)
+            reference = _states(dense, ids, metric, layer)
+            columns = {"norm_dense": reference.float().norm(dim=-1)}  # [B, T]
+            for name, model in pruned.items():
+                columns[f"e_{name}"] = _distance(reference, _states(model, ids.to(model.device), metric, layer), metric)
+            for row, k in enumerate(rows):
+                pieces[k] = {name: values[row, mask[row]].double().cpu().numpy() for name, values in columns.items()}
+                _finite(pieces[k], rollouts[k])
+            bar.update(len(rows))
+    label = {"model": dense.name, "metric": metric, "layer": layer, "rollouts": len(rollouts), "numerators": list(pruned)}
+    label |= _shared_label(pruned)
+    return ReconstructionErrors(_frame(dense, rollouts, pieces), label)
+
+
+def _shared_label(pruned: dict[str, LoadedModel]) -> dict[str, Any]:
+    """What all pruned models have in common: method, sparsity, mode, calibration tokens."""
+    label: dict[str, Any] = {}
+    for key in ("method", "sparsity", "pattern", "mode", "scope"):
+        values = {str(m.provenance.get("prune", {}).get(key)): m.provenance.get("prune", {}).get(key) for m in pruned.values()}
+        if len(values) == 1:
+            label[key] = next(iter(values.values()))
+    label["calibration_tokens"] = {name: m.provenance.get("calibration", {}).get("tokens") for name, m in pruned.items()}
+    return label
+
+
+def _batches(rollouts: Traces, batch_tokens: int) -> Iterator[list[int]]:
+    check(batch_tokens >= 1, "batch_tokens", batch_tokens, "an integer >= 1")
+    lengths = [len(t.prompt_ids) + len(t.output_ids) for t in rollouts]
+    batch: list[int] = []
+    for k in sorted(range(len(lengths)), key=lambda k: (lengths[k], k)):
+        if batch and (len(batch) + 1) * lengths[k] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
+
+
+def _padded(traces: list[Trace], loaded: LoadedModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """Right-padded ids `[B, T]` and the mask of real tokens; causal attention never sees the padding."""
+    longest = max(len(t.prompt_ids) + len(t.output_ids) for t in traces)
+    ids = torch.full((len(traces), longest), loaded.tokenizer.pad_token_id or 0, dtype=torch.long)
+    mask = torch.zeros((len(traces), longest), dtype=torch.bool)
+    for row, trace in enumerate(traces):
+        whole = torch.tensor([*trace.prompt_ids, *trace.output_ids])
+        ids[row, : len(whole)], mask[row, : len(whole)] = whole, True
+    return ids.to(loaded.device), mask.to(loaded.device)
+
+
+@torch.inference_mode()
+def _states(loaded: LoadedModel, ids: torch.Tensor, metric: str, layer: str | int) -> torch.Tensor:
+    """`[B, T, d]` hidden states, or `[B, T, V]` log-probabilities for `kl`."""
+    model = loaded.model
+    if metric == "kl":
+        return torch.log_softmax(model(input_ids=ids, use_cache=False).logits.float(), -1)
+    if layer == "final":
+        return model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    caught: list[torch.Tensor] = []
+    _, blocks = decoder_blocks(model)
+
+    def catch(module, args, out):
+        caught.append(out[0] if isinstance(out, tuple) else out)
+
+    handle = blocks[-1 if layer == "last" else int(layer)].register_forward_hook(catch)
+    try:
+        model.base_model(input_ids=ids, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def _distance(reference: torch.Tensor, other: torch.Tensor, metric: str) -> torch.Tensor:
+    """`[B, T]`: the norm of the difference, or the Kullback-Leibler divergence from the dense model, in nats."""
+    other = other.to(reference.device)
+    if metric == "kl":
+        return (reference.exp() * (reference - other)).sum(-1).clamp(min=0)
+    return (reference.float() - other.float()).norm(dim=-1)
+
+
+def _finite(columns: dict[str, np.ndarray], trace: Trace) -> None:
+    for name, values in columns.items():
+        if not np.isfinite(values).all():
+            at = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise NumericalError(
+                f"{name} is not finite at position {at} of problem {trace.problem_id!r}; check that model's weights"
+            )
+
+
+def _frame(dense: LoadedModel, rollouts: Traces, pieces: dict[int, dict[str, np.ndarray]]):
+    import pandas as pd
+
+    frames = []
+    for k, trace in enumerate(rollouts):
+        whole = np.array([*trace.prompt_ids, *trace.output_ids], dtype=np.int32)
+        phase = np.where(np.arange(len(whole)) < len(trace.prompt_ids), "prompt", "decode")
+        values = {name: column.astype(np.float32) for name, column in pieces[k].items()}
+        problem = trace.problem_id if trace.sample == 0 else f"{trace.problem_id} #{trace.sample}"
+        frames.append(
+            pd.DataFrame(
+                {"problem_id": problem, "position": np.arange(len(whole)), "token_id": whole, "phase": phase, **values}
+            )
+        )
+    frame = pd.concat(frames, ignore_index=True)
+    texts = {int(i): dense.tokenizer.decode([int(i)]) for i in frame["token_id"].unique()}
+    frame.insert(3, "token", frame["token_id"].map(texts))
+    return frame
+
+
+def rollouts_as_calibration(rollouts: Traces) -> CalibrationSet:
+    """The rollouts as token sequences with phases, whole."""
+    sequences = [np.array([*t.prompt_ids, *t.output_ids], dtype=np.int32) for t in rollouts]
+    phases = [np.array([PROMPT] * len(t.prompt_ids) + [DECODE] * len(t.output_ids), dtype=np.uint8) for t in rollouts]
+    return CalibrationSet("rollouts", sequences, phases, [np.ones(len(s), dtype=np.float32) for s in sequences])
+
+
+def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollouts: Traces, *, allow_overlap: bool = False):
+    """‖(W − Ŵ)X‖²_F / ‖WX‖²_F per linear and phase, X the dense model's inputs on the same held-out rollouts for all.
+
+    Returns a tidy frame: layer, depth (index of the block), phase (`prompt`, `decode`), source (the name in `pruned`), error.
+    """
+    import pandas as pd
+
+    refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
+    moments = second_moments(dense, rollouts_as_calibration(rollouts))
+    rows = []
+    for layer, moment in moments.by_linear.items():
+        weight = _weight(dense, layer)
+        for source, model in pruned.items():
+            other = _weight(model, layer)
+            for phase, h in (("prompt", moment.prompt), ("decode", moment.decode)):
+                error = relative_error(weight, other, h.to(weight))
+                rows.append(
+                    {"layer": layer, "depth": int(layer.split(".")[1]), "phase": phase, "source": source, "error": error}
+                )
+    return pd.DataFrame(rows)
+
+
+def _weight(loaded: LoadedModel, layer: str) -> torch.Tensor:
+    _, index, inner = layer.split(".", 2)
+    return decoder_blocks(loaded.model)[1][int(index)].get_submodule(inner).weight.detach().float()
