@@ -1,0 +1,21 @@
+"""Figures: a tidy frame or a result in, a plotly Figure out. Nothing here shows, saves or imports torch."""
+
+from racviz.figures.combined import figure2
+from racviz.figures.heatmap import error_heatmap
+from racviz.figures.layers import layer_errors
+from racviz.figures.lengths import cot_lengths
+from racviz.figures.notebook import show_in_notebooks
+from racviz.figures.ratio_curve import ratio_by_position
+from racviz.figures.runtime import runtime_curves
+from racviz.figures.tokens import token_strip
+
+__all__ = [
+    "cot_lengths",
+    "error_heatmap",
+    "figure2",
+    "layer_errors",
+    "ratio_by_position",
+    "runtime_curves",
+    "show_in_notebooks",
+    "token_strip",
+]

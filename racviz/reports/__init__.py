@@ -1,0 +1,23 @@
+"""Reports: run a notebook with papermill, render it to HTML that opens offline, index the reports of a folder."""
+
+from racviz.reports.catalogue import Report, find_report, list_reports, parameter_table, parameters_of
+from racviz.reports.index import build_index
+from racviz.reports.rendering import render
+from racviz.reports.running import ReportError, run_report
+from racviz.reports.saying import caveat, finding, say, table
+
+__all__ = [
+    "Report",
+    "ReportError",
+    "build_index",
+    "caveat",
+    "find_report",
+    "finding",
+    "list_reports",
+    "parameter_table",
+    "parameters_of",
+    "render",
+    "run_report",
+    "say",
+    "table",
+]

@@ -1,0 +1,111 @@
+"""`index.html` of a folder of reports: a card each, with the finding, the key numbers and the parameters."""
+
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from racviz.reports.catalogue import order_of, read_notebook, title_of
+from racviz.store import explained, write_text
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d1f23; --faint: #666b73; --page: #f6f7f9; --card: #fff; --line: #dfe2e7; --blue: #0b5f9e; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8eaed; --faint: #9aa1ab; --page: #15171b; --card: #1e2127; --line: #333841; --blue: #7db9ea; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.55 Inter, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 960px; margin: 0 auto; padding: 40px 20px 64px; }
+h1 { font-size: 1.9rem; margin: 0 0 4px; letter-spacing: -0.01em; }
+h2 { font-size: 1.25rem; margin: 0 0 6px; }
+a { color: var(--blue); text-decoration: none; }
+a:hover { text-decoration: underline; }
+p { margin: 0 0 12px; }
+.faint { color: var(--faint); font-size: 0.9rem; }
+article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 20px 24px; margin-top: 20px; }
+dl.numbers { display: flex; flex-wrap: wrap; gap: 10px 32px; margin: 14px 0; }
+dl.numbers dt { color: var(--faint); font-size: 0.82rem; }
+dl.numbers dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
+details { margin-top: 10px; }
+summary { cursor: pointer; color: var(--faint); font-size: 0.9rem; }
+table { border-collapse: collapse; margin-top: 8px; font-size: 0.86rem; }
+td { padding: 2px 18px 2px 0; vertical-align: top; overflow-wrap: anywhere; }
+td:first-child { color: var(--faint); white-space: nowrap; }
+.failed { border-left: 4px solid #c8452c; }
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the index knows of a report: read from its executed notebook."""
+
+    name: str
+    title: str
+    page: Path | None
+    date: str = ""
+    minutes: float | None = None
+    order: float = 0
+    said: dict[str, Any] = field(default_factory=dict)
+
+
+def build_index(out: str | Path = "reports") -> Path:
+    """Write `index.html` over the reports in a folder, atomically."""
+    folder = Path(out)
+    with explained("write", folder / "index.html"):
+        folder.mkdir(parents=True, exist_ok=True)
+        notebooks = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
+        entries = sorted([_entry(path) for path in notebooks], key=lambda entry: (entry.order, entry.name))
+        write_text(folder / "index.html", _page([_card(entry) for entry in entries]))
+    return folder / "index.html"
+
+
+def _entry(path: Path) -> Entry:
+    notebook = read_notebook(path)
+    run = notebook.get("metadata", {}).get("papermill", {})
+    said: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            said = output.get("metadata", {}).get("racviz", said)
+    page = path.with_suffix(".html")
+    whole = page.exists() and not path.name.endswith(".partial.ipynb")
+    seconds, date = run.get("duration"), str(run.get("end_time") or run.get("start_time") or "")[:16].replace("T", " ")
+    minutes = seconds / 60 if seconds else None
+    return Entry(path.stem, title_of(notebook), page if whole else None, date, minutes, order_of(notebook), said)
+
+
+def _card(entry: Entry) -> str:
+    title, parameters = html.escape(entry.title), dict(entry.said.get("parameters", []))
+    if entry.page is None:
+        return (
+            f'<article class="failed"><h2>{title}</h2><p class="faint">{html.escape(entry.date)} · did not finish; what was done '
+            f"until then is in {html.escape(entry.name)}.ipynb.</p></article>"
+        )
+    about = [parameters.get("model"), parameters.get("domain"), parameters.get("method"), entry.date and f"{entry.date} UTC"]
+    about.append(f"{entry.minutes:.1f} minutes" if entry.minutes else None)
+    numbers = "".join(
+        f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in entry.said.get("numbers", [])
+    )
+    rows = "".join(
+        f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in parameters.items() if v != ""
+    )
+    parts = [
+        f'<article><h2><a href="{html.escape(entry.page.name)}">{title}</a></h2>',
+        f'<p class="faint">{html.escape(" · ".join(str(part) for part in about if part))}</p>',
+        f"<p>{html.escape(entry.said.get('finding', ''))}</p>" if entry.said.get("finding") else "",
+        f'<dl class="numbers">{numbers}</dl>' if numbers else "",
+        f'<p class="faint">{html.escape(entry.said["caveat"])}</p>' if entry.said.get("caveat") else "",
+        f"<details><summary>parameters</summary><table>{rows}</table></details>" if rows else "",
+    ]
+    return "".join(parts) + "</article>"
+
+
+def _page(cards: list[str]) -> str:
+    body = "\n".join(cards) or "<article><p>There is no report yet. <code>racviz report NAME</code> makes one.</p></article>"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>racviz reports</title>'
+        f"<style>{STYLE}</style></head><body><main>\n<h1>racviz reports</h1>"
+        '<p class="faint">What compression does to a reasoning model, token by token. Every sentence here is computed from the '
+        f"data of its report.</p>\n{body}\n</main></body></html>\n"
+    )

@@ -1,0 +1,107 @@
+"""Run a notebook with papermill in a kernel of this very interpreter, and render it."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from racviz.errors import RacvizError, unknown
+from racviz.reports.catalogue import Report, find_report, parameters_of
+from racviz.reports.rendering import render
+from racviz.store import explained
+
+
+class ReportError(RacvizError):
+    """A cell of a report failed; the message names it and the error, and where the notebook up to there is."""
+
+
+def run_report(
+    name: str, parameters: dict[str, Any] | None = None, out: str | Path = "reports", *, progress: bool = True
+) -> Path:
+    """Run a report and render it to HTML; returns the page.
+
+    name: a notebook's stem, a unique prefix of it, or the path of a notebook. out: a folder, or the page's own path ending in
+    .html. The executed notebook lies beside the page. What an earlier run left there is replaced only when this one succeeds;
+    a run that fails leaves NAME.partial.ipynb.
+
+    Raises ParameterError for an unknown report or parameter, ReportError when a cell fails.
+    """
+    report = find_report(name)
+    parameters = {key: str(value) if isinstance(value, Path) else value for key, value in (parameters or {}).items()}
+    allowed = parameters_of(str(report.path))
+    for key in parameters:
+        if key not in allowed:
+            raise unknown("parameter", key, allowed)
+    page = Path(out) if str(out).endswith(".html") else Path(out) / f"{report.name}.html"
+    partial = page.with_suffix(".partial.ipynb")
+    with explained("write", page):
+        page.parent.mkdir(parents=True, exist_ok=True)
+        _execute(report, partial, parameters, progress)
+        render(partial, page, title=report.title)
+        os.replace(partial, page.with_suffix(".ipynb"))
+    return page
+
+
+def _execute(report: Report, partial: Path, parameters: dict[str, Any], progress: bool) -> None:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    source, target = (
+        str(path).replace("{", "{{").replace("}", "}}") for path in (report.path, partial)
+    )  # papermill formats paths
+    bar = {"desc": report.name, "leave": False} if progress else False
+    try:
+        with own_kernel():
+            papermill.execute_notebook(source, target, parameters=parameters, kernel_name="python3", progress_bar=bar)
+    except PapermillExecutionError as error:
+        line = next((line for line in error.source.splitlines() if line.strip() and not line.startswith("#")), "")
+        raise ReportError(
+            f"{report.name}: cell [{error.exec_count}], {line.strip()!r}, failed with {error.ename}: {error.evalue}\n"
+            f"The notebook up to there: {partial}"
+        ) from error
+    except DeadKernelError as error:
+        raise ReportError(
+            f"{report.name}: the kernel died; most often memory ran out: take fewer problems, a smaller batch_size or budget. "
+            f"The notebook up to there: {partial}"
+        ) from error
+
+
+@contextlib.contextmanager
+def own_kernel() -> Iterator[None]:
+    """Make `python3` mean this interpreter, whatever kernels are installed for the user, and keep its output fit for a page."""
+    environment = {"PLOTLY_RENDERER": "plotly_mimetype+notebook", "TQDM_DISABLE": "1"}
+    home = Path(__file__).resolve().parents[2]
+    if home.name not in ("site-packages", "dist-packages"):  # a checkout that may not be installed
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
+    spec = {
+        "argv": [
+            sys.executable,
+            "-Xfrozen_modules=off",
+            "-m",
+            "ipykernel_launcher",
+            "--log-level=ERROR",
+            "-f",
+            "{connection_file}",
+        ],
+        "display_name": "Python 3",
+        "language": "python",
+        "env": environment,
+    }
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory(prefix="racviz-kernel-") as folder:
+        kernel = Path(folder) / "kernels" / "python3" / "kernel.json"
+        kernel.parent.mkdir(parents=True)
+        kernel.write_text(json.dumps(spec), encoding="utf-8")
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_PATH"]
+            else:
+                os.environ["JUPYTER_PATH"] = before

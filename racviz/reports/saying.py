@@ -1,0 +1,55 @@
+"""What a report says: computed sentences, shown in the notebook and kept for the index."""
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+
+def caveat(study: Any) -> str:
+    """What the model of this study is evidence for."""
+    name = study.dense.name.rstrip("/").split("/")[-1] if study.dense.name.count("/") != 1 else study.dense.name
+    if study.dense.embedded:
+        size = sum(parameter.numel() for parameter in study.dense.model.parameters()) / 1e6
+        return (
+            f"{name} is an embedded model of {size:.1f}M parameters, made to be pruned on a laptop: it shows the mechanism "
+            "and is no evidence about R1-Distill or any other large model."
+        )
+    return f"What is shown holds for {name} on {study.domain} with seed {study.seed}; other models and seeds may differ."
+
+
+def say(*sentences: str) -> None:
+    """Show computed sentences, a paragraph each, whatever names are in them."""
+    from IPython.display import HTML, display
+
+    display(HTML("".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)))
+
+
+def table(frame: Any) -> None:
+    """Show a data frame whole: no index, no cut-off cells, sparsity in per cent."""
+    import pandas as pd
+    from IPython.display import HTML, display
+
+    if "sparsity" in frame:
+        frame = frame.assign(sparsity=[f"{100 * value:.3g} %" for value in frame["sparsity"]])
+    with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
+        display(HTML(frame.to_html(index=False, escape=True, border=0, na_rep="", float_format=_short)))
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def finding(study: Any, sentence: str, numbers: Mapping[str, Any] | None = None) -> None:
+    """Show the report's one finding, and keep it with its numbers and the study's parameters for the index of reports."""
+    from IPython.display import HTML, display
+
+    from racviz.study import as_parameters
+
+    kept = {
+        "finding": sentence,
+        "numbers": [[str(key), str(value)] for key, value in (numbers or {}).items()],  # lists keep their order in the file
+        "caveat": caveat(study),
+        "parameters": [[key, value] for key, value in as_parameters(study).items()],
+    }
+    shown = f'<div class="racviz-finding"><b>Finding.</b> {html.escape(sentence)} <i>{html.escape(kept["caveat"])}</i></div>'
+    display(HTML(shown), metadata={"racviz": kept})

@@ -1,0 +1,51 @@
+"""Numbers with their uncertainty, and the sentences that reports print: all of them computed, none of them written down."""
+
+from racviz.statistics.estimates import (
+    Interval,
+    PairedDifference,
+    as_frame,
+    bootstrap_interval,
+    holm,
+    label_of,
+    paired_difference,
+    per_problem_ratio,
+    ratio,
+    ratio_interval,
+    ratio_table,
+    summary_ratio,
+    thought_lengths,
+)
+from racviz.statistics.sentences import (
+    accuracy_numbers,
+    accuracy_sentence,
+    length_numbers,
+    length_sentence,
+    pretty,
+    ratio_numbers,
+    ratio_sentence,
+    runtime_sentence,
+)
+
+__all__ = [
+    "Interval",
+    "PairedDifference",
+    "accuracy_numbers",
+    "accuracy_sentence",
+    "as_frame",
+    "bootstrap_interval",
+    "holm",
+    "label_of",
+    "length_numbers",
+    "length_sentence",
+    "paired_difference",
+    "per_problem_ratio",
+    "pretty",
+    "ratio",
+    "ratio_interval",
+    "ratio_numbers",
+    "ratio_sentence",
+    "ratio_table",
+    "runtime_sentence",
+    "summary_ratio",
+    "thought_lengths",
+]

@@ -1,0 +1,245 @@
+"""The sentences that reports print, computed from the data.
+
+Reversed data give the opposite sentence, null data one that claims nothing, missing data one that says what is missing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from racviz.statistics.estimates import (
+    FEWEST_PROBLEMS,
+    PHASES,
+    PairedDifference,
+    as_frame,
+    holm,
+    label_of,
+    paired_difference,
+    ratio_interval,
+    sources_of,
+    thought_lengths,
+)
+
+NAMES = {
+    "dense": "the dense model",
+    "generic": "generic text",
+    "prompt": "prompt-only",
+    "rac": "RAC",
+    "prompt-same-problems": "prompt-only (same problems)",
+}
+
+
+def pretty(source: str) -> str:
+    """How a source is called in sentences and legends."""
+    return NAMES.get(source, source)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _percent(sparsity: float) -> str:
+    return f"{100 * sparsity:.3g} %"
+
+
+def ratio_sentence(errors: Any, numerator: str = "prompt", denominator: str = "rac") -> str:
+    """Which calibration preserves which phase: medians of r_t with bootstrap intervals over problems."""
+    frame, label = as_frame(errors), label_of(errors)
+    if missing := [name for name in (numerator, denominator) if f"e_{name}" not in frame]:
+        there = ", ".join(map(pretty, sources_of(frame))) or "no pruned model at all"
+        what = f"{pretty(numerator)} against {pretty(denominator)}"
+        gone = ", ".join(map(pretty, missing))
+        return f"Nothing can be said of {what}: errors of {gone} are missing (there are those of {there}; n = 0)."
+    found = {phase: ratio_interval(frame, numerator, denominator, phase) for phase in PHASES}
+    if not any(interval.n for interval in found.values()):
+        return "Nothing can be said: there is no token at which both errors are known (n = 0 problems)."
+    parts = [
+        f"{interval} on {phase} tokens (n = {interval.n})" if interval.n else f"missing on {phase} tokens (n = 0)"
+        for phase, interval in found.items()
+    ]
+    at = [_percent(label["sparsity"])] if label.get("sparsity") is not None else []
+    at += [str(label["mode"])] if label.get("mode") else []
+    head = f"At {', '.join(at)}: the" if at else "The"
+    return (
+        f"{head} median of r_t = e({numerator}) / e({denominator}) is {' and '.join(parts)}, with 95 % bootstrap intervals "
+        f"over the n problems. {_which_preserves_what(found, numerator, denominator)}"
+    )
+
+
+def _which_preserves_what(found: dict[str, Any], numerator: str, denominator: str) -> str:
+    better = {1: denominator, -1: numerator}  # r_t > 1: the numerator's error is the larger one
+    sides = {phase: interval.side_of(1.0) for phase, interval in found.items() if interval.n}
+    words = {"prompt": "the prompt", "decode": "the thought"}
+    unclear = [phase for phase, side in sides.items() if side == 0]
+    told = {phase: pretty(better[side]) for phase, side in sides.items() if side}
+    if len(set(told.values())) == 1 and len(told) == 2:
+        text = f"{_capital(told['prompt'])} calibration preserves both the prompt and the thought better"
+    else:
+        text = ", ".join(f"{name} calibration preserves {words[phase]} better" for phase, name in told.items())
+    if unclear:
+        few = any(found[phase].n < FEWEST_PROBLEMS for phase in unclear)
+        reason = f"fewer than {FEWEST_PROBLEMS} problems" if few else "the interval contains 1"
+        silence = f"of {' and of '.join(words[phase] for phase in unclear)} nothing can be told ({reason})"
+        text = f"{text}; {silence}" if text else silence
+    return _capital(text) + "."
+
+
+def _cell(frame: pd.DataFrame, source: str, sparsity: float) -> pd.DataFrame:
+    chosen = frame["source"] == source
+    return frame[chosen if source == "dense" else chosen & np.isclose(frame["sparsity"].astype(float), sparsity)]
+
+
+def _compare(
+    evaluations: pd.DataFrame,
+    sparsities: float | Sequence[float],
+    a: str,
+    b: str,
+    *,
+    value: str,
+    what: str,
+    unit: str,
+    better: str,
+    more_is_better: bool,
+) -> str:
+    """`what` of a against b at one or several sparsities, paired by problem, with what can be told and the rule behind it."""
+    scale, digits = (100, 1) if unit == "points" else (1, 0)
+    compared: list[tuple[float, PairedDifference, dict[str, pd.DataFrame]]] = []
+    clauses = []
+    for sparsity in [sparsities] if np.isscalar(sparsities) else list(sparsities):
+        cells = {source: _cell(evaluations, source, sparsity) for source in (a, b)}
+        absent = [pretty(source) for source, rows in cells.items() if rows.empty]
+        if absent:
+            clauses.append(
+                f"at {_percent(sparsity)} no evaluation of {' and of '.join(absent)} (n = 0), so nothing can be told"
+            )
+        elif not set(cells[a]["problem_id"]) & set(cells[b]["problem_id"]):
+            clauses.append(f"at {_percent(sparsity)} no problem in common (n = 0), so nothing can be told")
+        else:
+            compared.append((sparsity, paired_difference(cells[a], cells[b], value), cells))
+    corrected = holm([gap.p_value for _, gap, _ in compared])
+    for (sparsity, gap, cells), p in zip(compared, corrected, strict=True):
+        winner, loser = (a, b) if (gap.difference > 0) == more_is_better else (b, a)
+        told = f"{pretty(winner)} {better}"
+        if value == "length" and cells[winner]["truncated"].mean() > cells[loser]["truncated"].mean():
+            told = f"{pretty(winner)} was cut off more often, so which thinks shorter cannot be told"
+        verdict = _verdict(gap, p, len(compared), told)
+        numbers = f"{scale * gap.mean_a:.{digits}f} against {scale * gap.mean_b:.{digits}f}{' %' if unit == 'points' else ''}"
+        clauses.append(f"at {_percent(sparsity)} {numbers}, {_difference(gap, scale, digits, unit)}: {verdict}")
+    rule = "A difference counts beyond twice its SE"
+    if len(compared) > 1:
+        rule += f" and with Holm's correction for {len(compared)} comparisons (p < 0.05)"
+    told = f"{what}, {pretty(a)} against {pretty(b)}: {'; '.join(clauses)}."
+    return f"{told} {rule}." if compared else told
+
+
+def _verdict(gap: PairedDifference, p: float, claims: int, difference: str) -> str:
+    if gap.verdict == "too few problems":
+        return f"fewer than {FEWEST_PROBLEMS} problems, too few to tell"
+    if gap.verdict == "inside the noise":
+        return "inside the noise, so nothing can be told"
+    return difference if claims == 1 or p < 0.05 else f"not after Holm's correction (p = {p:.2f}), so nothing can be told"
+
+
+def _difference(gap: PairedDifference, scale: float, digits: int, unit: str) -> str:
+    low, high = scale * gap.interval.low, scale * gap.interval.high
+    spread = f"SE {scale * gap.se:.{digits}f}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f}" if gap.n > 1 else "no SE"
+    unpaired = f", {gap.unpaired} more not in both" if gap.unpaired else ""
+    return f"{scale * gap.difference:+.{digits}f} {unit} ({spread}, n = {gap.n} problem{'s' if gap.n != 1 else ''}{unpaired})"
+
+
+def accuracy_sentence(evaluations: pd.DataFrame, sparsity: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
+    """Accuracy of a against b at one or several sparsities."""
+    how = {"value": "correct", "what": "Accuracy", "unit": "points", "better": "is the more accurate", "more_is_better": True}
+    return _compare(evaluations, sparsity, a, b, **how)
+
+
+def length_sentence(evaluations: pd.DataFrame, sparsity: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
+    """Mean CoT length of a against b, with the shares that never ended: their lengths are only lower bounds."""
+    frame = thought_lengths(evaluations)
+    how = {"value": "length", "what": "Mean length of thought", "unit": "tokens", "better": "thinks shorter"}
+    told = _compare(frame, sparsity, a, b, **how, more_is_better=False)
+    cut = []
+    for at in [sparsity] if np.isscalar(sparsity) else list(sparsity):
+        shares = [100 * _cell(frame, source, at)["truncated"].mean() for source in (a, b)]
+        if np.nansum(shares) > 0:
+            cut.append(f"{' against '.join(f'{share:.0f} %' for share in shares)} at {_percent(at)}")
+    if not cut:
+        return f"{told} None was cut off by the budget."
+    return f"{told} Cut off by the budget, and counted with what was generated: {'; '.join(cut)}; such means are lower bounds."
+
+
+def tokens_per_sample(results: pd.DataFrame) -> pd.Series:
+    """Generated tokens per problem and sample, from the totals of results.csv."""
+    samples = results["samples"].fillna(1) if "samples" in results else 1
+    return results["tokens"] / (results["problems"] * samples)
+
+
+def runtime_sentence(results: pd.DataFrame, evaluations: pd.DataFrame | None = None, a: str = "rac", b: str = "prompt") -> str:
+    """Generated tokens and timed minutes of a against b. Counts without evaluations have no spread: then nothing is claimed."""
+    frame = results.assign(per_sample=tokens_per_sample(results))
+    sparsities = sorted(frame.loc[frame["source"].isin([a, b]) & (frame["source"] != "dense"), "sparsity"].unique())
+    if not sparsities:
+        return f"Nothing can be told of runtime: neither {pretty(a)} nor {pretty(b)} is in the results (n = 0)."
+    dense = frame.loc[frame["source"] == "dense", "per_sample"]
+    level = f"The dense model generates {dense.mean():.0f} tokens a problem." if len(dense) else "The dense row is missing."
+    if evaluations is not None:
+        how = {"value": "output_tokens", "what": "Generated tokens a problem", "unit": "tokens", "better": "generates less"}
+        told = _compare(evaluations, sparsities, a, b, **how, more_is_better=False)
+    else:
+        clauses = []
+        for at in sparsities:
+            cells = {source: _cell(frame, source, at) for source in (a, b)}
+            counts = [f"{rows['per_sample'].mean():.0f}" if len(rows) else "missing" for rows in cells.values()]
+            n = max(rows["problems"].max() for rows in cells.values() if len(rows))
+            clauses.append(f"at {_percent(at)} {' against '.join(counts)} (n = {n:.0f} problems)")
+        told = f"Generated tokens a problem, {pretty(a)} against {pretty(b)}: {'; '.join(clauses)}. "
+        told += "Totals alone have no spread, so nothing can be told about differences."
+    return " ".join([level, told, _minutes(frame, a, b, sparsities[-1])])
+
+
+def _minutes(frame: pd.DataFrame, a: str, b: str, sparsity: float) -> str:
+    if "minutes" not in frame or frame["minutes"].isna().all():
+        return "No timing pass was made, so these are tokens, not minutes."
+    chosen = {source: _cell(frame, source, sparsity)["minutes"].mean() for source in ("dense", a, b)}
+    problems = frame.get("timed_problems", pd.Series(dtype=float)).max()
+    count = f" of {problems:.0f} problems" if np.isfinite(problems) else ""
+    told = ", ".join(f"{pretty(s)} {m:.2f}" if np.isfinite(m) else f"{pretty(s)} not timed" for s, m in chosen.items())
+    return f"Timed pass{count} at {_percent(sparsity)}, in minutes: {told} (one pass, no interval)."
+
+
+def ratio_numbers(errors: Any, numerator: str = "prompt", denominator: str = "rac") -> dict[str, str]:
+    """The numbers of `ratio_sentence` for a table or an index."""
+    found = {phase: ratio_interval(errors, numerator, denominator, phase) for phase in PHASES}
+    numbers = {f"median e({numerator}) / e({denominator}), {phase}": str(interval) for phase, interval in found.items()}
+    return numbers | {"problems": str(max(interval.n for interval in found.values()))}
+
+
+def accuracy_numbers(evaluations: pd.DataFrame, sparsity: float) -> dict[str, str]:
+    """Accuracy ± SE over problems: the dense model, and every source at one sparsity."""
+    return _by_source(evaluations, sparsity, "accuracy", lambda rows: _mean_and_se(rows, "correct", 100, " %"))
+
+
+def length_numbers(evaluations: pd.DataFrame, sparsity: float) -> dict[str, str]:
+    """Mean CoT length ± SE over problems and the share cut off: the dense model, and every source at one sparsity."""
+
+    def describe(rows: pd.DataFrame) -> str:
+        cut = 100 * rows["truncated"].mean()
+        return _mean_and_se(rows, "length", 1, " tokens") + (f", {cut:.1f} % cut off" if cut else "")
+
+    return _by_source(thought_lengths(evaluations), sparsity, "mean CoT", describe)
+
+
+def _by_source(
+    evaluations: pd.DataFrame, sparsity: float, what: str, describe: Callable[[pd.DataFrame], str]
+) -> dict[str, str]:
+    cells = {source: _cell(evaluations, source, sparsity) for source in evaluations["source"].unique()}
+    at = {source: "" if source == "dense" else f" at {_percent(sparsity)}" for source in cells}
+    numbers = {f"{what}, {pretty(source)}{at[source]}": describe(rows) for source, rows in cells.items() if len(rows)}
+    return numbers | {"problems": str(evaluations["problem_id"].nunique())}
+
+
+def _mean_and_se(rows: pd.DataFrame, value: str, scale: float, unit: str) -> str:
+    means = scale * rows[value].astype(float).groupby(rows["problem_id"]).mean()
+    return f"{means.mean():.1f} ± {means.std(ddof=1) / np.sqrt(len(means)):.1f}{unit}"
