@@ -24,6 +24,10 @@ class StorageError(RacvizError, OSError):
     """A file could not be written."""
 
 
+class ResourceError(RacvizError, FileNotFoundError):
+    """A file that ships with racviz is not there."""
+
+
 class DamagedArtefact(RacvizError):
     """A cached artefact is not what was written."""
 

@@ -124,24 +124,25 @@ def load_model(
             model, loading = AutoModelForCausalLM.from_pretrained(
                 source, dtype=chosen, use_safetensors=True, output_loading_info=True, **options
             )
-    except (OSError, ValueError, RuntimeError) as error:
-        first = str(error).strip().split("\n")[0]
+    except Exception as error:  # transformers raises of every kind for files that are not what they should be
+        if type(error).__name__ == "SafetensorError":
+            raise DataError(f"the weights in {name!r} are damaged: {error}. Copy the checkpoint again.") from error
+        first = (str(error) or type(error).__name__).strip().split("\n")[0]
         if is_hub:
             raise DataError(
                 f"model {name!r} could not be had from the hub: {first} Without a network, pass a local folder "
                 f"or one of the embedded models ({', '.join(EMBEDDED)})."
             ) from error
         raise DataError(f"the folder {name!r} is not a checkpoint that transformers can load: {first}") from error
-    except Exception as error:  # safetensors raises its own type for a cut-off file
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise DataError(f"the weights in {name!r} are damaged: {error}. Copy the checkpoint again.") from error
+    # transformers makes an empty tokenizer where the files of one are missing
+    if not tokenizer("1 a", add_special_tokens=False)["input_ids"]:
+        raise DataError(f"{name!r} has no tokenizer; a checkpoint needs tokenizer.json or the files of its own tokenizer.")
     if loading["missing_keys"]:
         some = ", ".join(sorted(loading["missing_keys"])[:3])
         raise DataError(
             f"the checkpoint {name!r} lacks {len(loading['missing_keys'])} of its weights ({some}, …). Copy the checkpoint again."
         )
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= len(model.get_input_embeddings().weight):
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     model = model.to(device).eval()

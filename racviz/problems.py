@@ -92,7 +92,7 @@ def load_problems(name: str | Path, split: str = "test", limit: int | None = Non
     """
     name = str(name)
     check(split in SPLITS, "split", split, "'calibration' or 'test'")
-    check(limit is None or limit >= 1, "limit", limit, "None or an integer >= 1")
+    check(limit is None or (isinstance(limit, int) and limit >= 1), "limit", limit, "None or an integer >= 1")
     if name in DOMAINS:
         return ProblemSet(tuple(_embedded(name, split, limit)), name, split)
     if name.endswith((".jsonl", ".json")) or Path(name).is_file():
@@ -142,6 +142,10 @@ def _parse(path: Path, number: int, line: str, known: set[str]) -> Problem:
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
         raise DataError(f"{path}, line {number}: a problem needs the column 'prompt', a text that is not empty.")
     row = {key: value for key, value in row.items() if key in known and value is not None}
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}, line {number}: half of a surrogate pair, which is no text ({error.reason}).") from error
     row["id"] = str(row.get("id", f"{path.stem}-{number}"))
     row["answer"] = str(row.get("answer", ""))
     try:

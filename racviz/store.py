@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from racviz.errors import DamagedArtefact, StorageError, check, unknown
+from racviz.errors import DamagedArtefact, ResourceError, StorageError, check, unknown
 
 FORMAT = 1
 """Part of every key: raised when the meaning of an artefact changes, so that old ones are not read as new ones."""
@@ -30,13 +30,13 @@ T = TypeVar("T")
 def resource(path: str = "") -> Path:
     """A packaged file or folder, `data/…` or `notebooks/…`, in an installation and in a checkout alike.
 
-    Raises FileNotFoundError that names the resource.
+    Raises ResourceError, a FileNotFoundError that names the resource.
     """
     here = Path(__file__).parent
     for root in (here / "_resources", here.parent):
         if (root / path).exists():
             return root / path
-    raise FileNotFoundError(f"racviz carries no {path!r}; the installation is incomplete: install it again")
+    raise ResourceError(f"racviz carries no {path!r}; the installation is incomplete: install it again")
 
 
 def canonical(value: Any) -> Any:
@@ -99,6 +99,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place when the block ends well, and vanishes when it does not."""
     path = Path(path)
     with explained("write", path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:

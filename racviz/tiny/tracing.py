@@ -12,9 +12,9 @@ import random
 
 from racviz.tiny.lesson import SLIP_RATE, Segment, Task
 
-LARGEST = 199
+LARGEST = 99
 """Values stay within 0..LARGEST, so that each operation is one that the student can do in its head."""
-MOST_LINES = 26
+MOST_LINES = 20
 VARIABLES = tuple("abcdkmnpqstwxyz")
 
 
@@ -86,7 +86,7 @@ def _branch_lines(rng, names, indent=""):
 
 def _straight(rng):
     names, lines = _start(rng, rng.choice((2, 3)))
-    lines += [_update(rng, names) for _ in range(rng.randint(2, 11))]
+    lines += [_update(rng, names) for _ in range(rng.randint(2, 8))]
     return [*lines, f"print({rng.choice(names)})"]
 
 

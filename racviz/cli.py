@@ -1,0 +1,277 @@
+"""The command line: `racviz traces | prune | errors | evaluate | report | demo | cache`, each usable alone on files."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from racviz.errors import ParameterError, RacvizError
+
+
+class Commands(TyperGroup):
+    """Errors that the user can mend are printed without a traceback; an interruption says what it leaves."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+            sys.exit(130)
+        except RacvizError as error:
+            print(f"racviz: {error}", file=sys.stderr)
+            sys.exit(1)
+
+
+app = typer.Typer(
+    name="racviz", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="See what compression does to a reasoning model: prune it, calibrated on its own thought (RAC), and compare.",
+)  # fmt: skip
+
+Model = Annotated[str, typer.Argument(help="tiny-reasoner, tiny-reasoner-small, a local folder, or a hub id owner/name.")]
+Problems = Annotated[str, typer.Option(help="arithmetic, tracing, or a .jsonl file with the columns id, prompt, answer.")]
+Limit = Annotated[int | None, typer.Option(help="Take the first so many problems.")]
+Temperature = Annotated[float, typer.Option(help="0 is greedy decoding.")]
+TopP = Annotated[float, typer.Option(help="Nucleus sampling; 1 is off.")]
+Seed = Annotated[int, typer.Option(help="Seed; each problem and sample draws from a generator of its own.")]
+Batch = Annotated[int, typer.Option(help="Sequences generated at a time.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, …")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+
+
+@app.command()
+def traces(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Where to write the traces (.parquet).")] = Path("traces.parquet"),
+    problems: Problems = "arithmetic",
+    split: Annotated[str, typer.Option(help="calibration or test.")] = "calibration",
+    limit: Limit = 128,
+    samples: Annotated[int, typer.Option(help="Rollouts a problem.")] = 1,
+    t_max: Annotated[int, typer.Option(help="Cap on new tokens.")] = 1024,
+    temperature: Temperature = 0.6,
+    top_p: TopP = 0.95,
+    seed: Seed = 0,
+    batch_size: Batch = 64,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Let a model think on problems and keep the very tokens it sampled.
+
+    Sampled traces on calibration problems calibrate; greedy ones on test problems (--split test --temperature 0) are the
+    fixed sequences along which errors are measured. A run that was stopped goes on where it was.
+    """
+    import racviz as rv
+    from racviz.store import Store
+
+    loaded = rv.load_model(model, device=device, dtype=dtype)
+    sampling = rv.Sampling(t_max, temperature, top_p, seed)
+    made = rv.generate_traces(
+        loaded,
+        rv.load_problems(problems, split=split, limit=limit),
+        sampling,
+        samples=samples,
+        batch_size=batch_size,
+        store=Store.default(),
+    )
+    made.save(out)
+    ended = sum(t.finish_reason == "stop" for t in made)
+    print(f"{len(made)} traces, {sum(len(t.output_ids) for t in made):,} tokens, {ended} ended by themselves: {out}")
+
+
+@app.command()
+def prune(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
+    source: Annotated[str, typer.Option(help="What calibrates: rac, prompt, generic or prompt-same-problems.")] = "rac",
+    traces: Annotated[
+        Path | None, typer.Option(help="Traces (.parquet, from racviz traces); for rac and prompt-same-problems.")
+    ] = None,
+    problems: Problems = "arithmetic",
+    texts: Annotated[Path | None, typer.Option(help="Text file for generic; default: the packaged text.")] = None,
+    tokens: Annotated[int, typer.Option(help="Calibration tokens, exactly.")] = 32_768,
+    method: Annotated[str, typer.Option(help="sparsegpt.")] = "sparsegpt",
+    sparsity: Annotated[float, typer.Option(help="Fraction of zeros in each pruned linear, in [0, 1).")] = 0.5,
+    pattern: Annotated[str, typer.Option(help="unstructured.")] = "unstructured",
+    scope: Annotated[str, typer.Option(help="all, mlp, or a regular expression on names like layers.0.mlp.up_proj.")] = "all",
+    thirds: Annotated[str, typer.Option(help="Which thirds of the depth, e.g. 1,3.")] = "1,2,3",
+    mode: Annotated[str, typer.Option(help="one-pass or sequential.")] = "one-pass",
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Prune a model in one shot and save an ordinary Hugging Face checkpoint."""
+    import racviz as rv
+    from racviz.study import read_texts
+
+    try:
+        chosen = tuple(int(part) for part in thirds.split(","))
+    except ValueError as error:
+        raise ParameterError(f"thirds must be numbers of 1, 2, 3 with commas between; not {thirds!r}.") from error
+    loaded = rv.load_model(model, device=device, dtype=dtype)
+    given = {
+        "traces": rv.Traces.load(traces) if traces else None, "texts": read_texts(texts) if texts else None,
+        "problems": rv.load_problems(problems, split="calibration") if source == "prompt" else None,
+    }  # fmt: skip
+    calibration = rv.calibration_set(source, loaded, **given, tokens=tokens, seed=seed)
+    pruned = rv.prune(
+        loaded,
+        calibration,
+        method=method,
+        sparsity=sparsity,
+        pattern=pattern,
+        scope=scope,
+        thirds=chosen,
+        mode=mode,
+        inplace=True,
+    )
+    pruned.save(out)
+    kept = pruned.provenance
+    print(f"{kept['sparsity']:.1%} of {kept['linears']} linears are zero ({kept['sparsity_all']:.1%} of all parameters): {out}")
+
+
+@app.command()
+def errors(
+    model: Model,
+    pruned: Annotated[list[str], typer.Option(help="name=folder of a pruned checkpoint; give it once for each.")],
+    rollouts: Annotated[Path, typer.Option(help="The dense model's greedy traces on test problems (.parquet).")],
+    out: Annotated[Path, typer.Option(help="Where to write the errors (.parquet).")] = Path("errors.parquet"),
+    metric: Annotated[str, typer.Option(help="hidden (the paper's) or kl.")] = "hidden",
+    layer: Annotated[
+        str, typer.Option(help="final (the paper's), last (before the final norm), or the index of a block.")
+    ] = "final",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Measure, token by token, how far pruned models are from the dense one."""
+    import racviz as rv
+
+    pairs = dict(pair.partition("=")[::2] for pair in pruned)
+    if not all(pairs) or not all(pairs.values()):
+        raise ParameterError(f"--pruned must be name=folder; not {pruned!r}.")
+    if len(pairs) < len(pruned):
+        raise ParameterError(f"--pruned must have each name once; not {pruned!r}.")
+    dense = rv.load_model(model, device=device, dtype=dtype)
+    models = {name: rv.load_model(folder, device=device, dtype=dtype) for name, folder in pairs.items()}
+    at = int(layer) if layer.isdigit() else layer
+    result = rv.reconstruction_errors(dense, models, rv.Traces.load(rollouts), metric=metric, layer=at)
+    result.save(out)
+    for name in result.names:
+        medians = result.frame.groupby("phase")[f"e_{name}"].median()
+        print(f"{name}: median error on prompt tokens {medians['prompt']:.3f}, on decode tokens {medians['decode']:.3f}")
+    print(out)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    problems: Problems = "arithmetic",
+    limit: Limit = 100,
+    samples: Annotated[int, typer.Option(help="Answers a problem.")] = 1,
+    budget: Annotated[int, typer.Option(help="Cap on new tokens.")] = 1024,
+    temperature: Temperature = 0.6,
+    top_p: TopP = 0.95,
+    seed: Seed = 0,
+    batch_size: Batch = 128,
+    out: Annotated[Path | None, typer.Option(help="Where to write the answers (.parquet).")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Let a model answer test problems: accuracy with its standard error, CoT length, truncation."""
+    import racviz as rv
+    from racviz.store import Store
+
+    loaded = rv.load_model(model, device=device, dtype=dtype)
+    sampling = rv.Sampling(budget, temperature, top_p, seed)
+    test = rv.load_problems(problems, split="test", limit=limit)
+    result = rv.evaluate(loaded, test, sampling, samples=samples, batch_size=batch_size, store=Store.default())
+    if out:
+        result.save(out)
+    for key, value in result.summary().items():
+        print(f"{key:>11}  {value:.4f}" if isinstance(value, float) else f"{key:>11}  {value:,}")
+
+
+@app.command()
+def report(
+    name: Annotated[str | None, typer.Argument(help="A report's name or a unique beginning of it.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="key=value, e.g. -p sparsities=[0.5,0.6]; repeat.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the HTML.")] = Path("reports"),
+    list_: Annotated[bool, typer.Option("--list", help="List the reports and their parameters.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Run every report and build index.html.")] = False,
+) -> None:
+    """Run a notebook as a report and render it to HTML that opens offline."""
+    from racviz import reports
+
+    if list_:
+        for each in reports.list_reports():
+            print(f"{each.name}: {each.title}")
+            for key, value in reports.parameters_of(each.name).items():
+                print(f"    {key} = {value['default']}  {value['help']}")
+        return
+    if not name and not all_:
+        raise ParameterError("name a report (racviz report --list shows them), or pass --all.")
+    for each in [known.name for known in reports.list_reports()] if all_ else [name]:
+        print(reports.run_report(each, parse_parameters(parameter or []), out))
+    print(reports.build_index(out))
+
+
+def parse_parameters(pairs: list[str]) -> dict:
+    """`key=value` pairs, the values read as YAML: numbers, lists, true and false."""
+    import yaml
+
+    parameters = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ParameterError(f"a parameter is given as key=value; not {pair!r}.")
+        try:
+            parameters[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ParameterError(
+                f"the value of {key.strip()} cannot be read: {value!r}. Write lists as [0.5,0.6]; put other signs in quotes."
+            ) from error
+    return parameters
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("reports"),
+    problems: Annotated[int, typer.Option(help="Test problems a cell.")] = 100,
+    model: Annotated[str, typer.Option(help="The model to prune.")] = "tiny-reasoner",
+) -> None:
+    """The paper's picture, measured: prune the embedded model three ways and build the reports. About 8 minutes on two cores."""
+    from racviz.demo import run_demo
+
+    run_demo(out, problems, model)
+
+
+@app.command()
+def cache(
+    list_: Annotated[bool, typer.Option("--list", help="List the artefacts.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove artefacts.")] = False,
+    older_than: Annotated[float, typer.Option(help="With --prune: only those older than so many days.")] = 0.0,
+    kind: Annotated[str | None, typer.Option(help="With --prune: only those of this kind, e.g. checkpoints.")] = None,
+) -> None:
+    """Show or clean the cache of finished steps."""
+    from racviz.store import Store
+
+    store = Store.default()
+    if prune:
+        print(f"{store.prune(older_than, kind) / 2**20:.1f} MiB freed in {store.root}")
+        return
+    entries = store.entries()
+    if list_:
+        for row in entries:
+            print(f"{row['kind']:<12} {row['key']}  {row['bytes'] / 2**20:9.2f} MiB  {row['created']}")
+    print(f"{len(entries)} artefacts, {sum(row['bytes'] for row in entries) / 2**20:.1f} MiB in {store.root}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="racviz")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""One comparison from problems to results: the steps of the house in order, each cached by content.
+
+The parameters are those of the notebooks and of the command line. A step that was done before, in this process or in
+another, is read from the store; a run that was killed goes on from what is complete.
+"""
+
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from racviz.errors import ParameterError, unknown
+from racviz.evaluation import time_generation
+from racviz.generation import Sampling
+from racviz.store import key_of, write_text
+from racviz.study.parameters import Parameters, as_parameters, parameter_names
+from racviz.study.steps import Steps, read_texts
+from racviz.traces import read_parquet, write_parquet
+
+__all__ = ["RESULT_COLUMNS", "Parameters", "Study", "as_parameters", "machine", "read_texts", "study_from"]
+
+RESULT_COLUMNS = [
+    "model", "domain", "source", "trace_source", "method", "pattern", "scope", "thirds", "allocation", "sparsity", "sparsity_all",
+    "mode", "calibration_tokens", "t_max", "budget", "seed", "backend", "problems", "samples", "accuracy", "se", "tokens", "minutes",
+    "timed_problems", "mean_cot", "median_cot", "truncated",
+]  # fmt: skip
+
+
+class Study(Steps):
+    """A model, calibrated from several sources, pruned to several sparsities, and what that does to it."""
+
+    @property
+    def cells(self) -> list[tuple[str, float]]:
+        """(source, sparsity): the dense model first, then every source at every sparsity."""
+        return [("dense", 0.0), *((source, sparsity) for sparsity in self.sparsities for source in self.sources)]
+
+    def evaluations(self):
+        """A row a sample over all cells, with the cell's source, method, sparsity, mode and budget."""
+        import pandas as pd
+
+        frames = []
+        for source, sparsity in self._shown(self.cells, "evaluate"):
+            frame = self.evaluation(source, sparsity).frame.drop(columns="output_ids")
+            method = "dense" if source == "dense" else self.method
+            cell = dict(source=source, method=method, sparsity=sparsity, mode=self.mode, budget=self.budget, model=self.model)
+            cell |= dict(domain=self.domain, seed=self.seed, calibration_tokens=self.calibration_tokens)
+            frames.append(frame.assign(**cell))
+        return pd.concat(frames, ignore_index=True)
+
+    def results(self, timing_problems: int = 0):
+        """A row a cell, in the columns of results.csv; also written to the run folder, with its manifest.
+
+        timing_problems: make a timing pass over the first so many test problems, one worker, cells interleaved; its minutes
+        are for these problems alone, and the column timed_problems says how many they were.
+        """
+        import pandas as pd
+
+        minutes = self.timing(timing_problems) if timing_problems else {}
+        rows = []
+        for source, sparsity in self.cells:
+            result, dense = self.evaluation(source, sparsity), source == "dense"
+            row = dict(
+                model=self.model,
+                domain=self.domain,
+                source=source,
+                mode=self.mode,
+                t_max=self.t_max,
+                budget=self.budget,
+                seed=self.seed,
+            )
+            row |= dict(
+                backend=self.backend,
+                scope=self.scope,
+                thirds=",".join(map(str, self.thirds)),
+                allocation="uniform",
+                pattern=self.pattern,
+            )
+            row |= dict(
+                method="dense" if dense else self.method,
+                sparsity=sparsity,
+                calibration_tokens=0 if dense else self.calibration_tokens,
+            )
+            row |= dict(
+                sparsity_all=0.0 if dense else result.label.get("sparsity_all"),
+                trace_source=self.trace_source if source == "rac" else "",
+            )
+            row |= result.summary() | dict(minutes=minutes.get((source, sparsity)), timed_problems=timing_problems or None)
+            rows.append(row)
+        frame = pd.DataFrame(rows)[RESULT_COLUMNS].astype({"minutes": float, "timed_problems": float})
+        write_text(self.folder / "results.csv", frame.to_csv(index=False))
+        write_text(self.folder / "manifest.json", json.dumps(self.manifest(), indent=1, ensure_ascii=False))
+        return frame
+
+    def timing(self, count: int) -> dict[tuple[str, float], float]:
+        """Minutes a cell for the first `count` test problems, from one timing pass on this machine."""
+        sampling = Sampling(self.budget, self.temperature, self.top_p, self.seed)
+        models = {f"{source} {sparsity}": (source, sparsity) for source, sparsity in self.cells}
+
+        def make(folder: Path) -> None:
+            loaded = {name: self.dense if cell[0] == "dense" else self.prune(*cell) for name, cell in models.items()}
+            frame = time_generation(loaded, self.test()[:count], sampling, batch_size=self.batch_size, progress=self.progress)
+            write_parquet(folder / "data.parquet", frame, {})
+
+        key = dict(cells=[self._cell_key(s, p, self.mode) for s, p in self.cells], problems=self.test()[:count].fingerprint,
+                   sampling=sampling, batch_size=self.batch_size, machine=[platform.node(), *machine().values()])  # fmt: skip
+        frame, _ = self._cached("timing", key, make, lambda folder: read_parquet(folder / "data.parquet"))
+        return {models[name]: float(group["minutes"].mean()) for name, group in frame.groupby("name")}
+
+    def manifest(self) -> dict[str, Any]:
+        """Parameters, keys, versions, machine: what a reader needs to do it again."""
+        import torch
+        import transformers
+
+        from racviz import __version__
+
+        parameters = as_parameters(self)
+        versions = dict(
+            racviz=__version__, python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__
+        )
+        return {
+            "parameters": parameters, "model_fingerprint": self.dense.fingerprint, "key": key_of(**parameters), "versions": versions,
+            "machine": machine(), "device": str(self.dense.device), "dtype": str(self.dense.dtype), "embedded": self.dense.embedded,
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"), "keys": dict(self._memo.get("keys", {})),
+        }  # fmt: skip
+
+    def provenance(self):
+        """The manifest as a table of two columns, key and value."""
+        import pandas as pd
+
+        flat: list[tuple[str, str]] = []
+        for key, value in self.manifest().items():
+            if key == "keys":
+                continue
+            flat += [(name, str(item)) for name, item in value.items()] if isinstance(value, dict) else [(key, str(value))]
+        return pd.DataFrame(flat, columns=["key", "value"])
+
+
+def machine() -> dict[str, Any]:
+    """The machine in the words that a reader of a timing wants: processor, cores, memory, system. No names, no paths."""
+    import psutil
+
+    return {
+        "system": platform.system(), "processor": platform.machine(), "cores": psutil.cpu_count(logical=True),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+    }  # fmt: skip
+
+
+def study_from(parameters: dict[str, Any]) -> Study:
+    """A study from named parameters. Raises ParameterError for a name that is none, with the nearest."""
+    for name in parameters:
+        if name not in parameter_names():
+            raise unknown("parameter", name, parameter_names())
+    try:
+        return Study(**parameters)
+    except TypeError as error:
+        raise ParameterError(f"a parameter has a value of the wrong type: {error}") from error

@@ -1,0 +1,97 @@
+"""The parameters of a comparison: the names and defaults that notebooks and the command line share."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from racviz.calibration import SOURCES
+from racviz.errors import check, unknown
+from racviz.generation import BACKENDS, Sampling
+from racviz.models import DTYPES
+from racviz.pruning import METHODS, MODES, PATTERNS, Scope
+from racviz.store import Store
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a study is asked for, checked."""
+
+    model: str = "tiny-reasoner"
+    """Embedded name, local folder or hub id."""
+    domain: str = "arithmetic"
+    """Embedded problem set; or only a label where calibration_problems and test_problems are files."""
+    calibration_problems: str = ""
+    """A JSONL file instead of the domain's calibration problems."""
+    test_problems: str = ""
+    """A JSONL file instead of the domain's test problems."""
+    generic_text: str = ""
+    """A text file, or JSONL with a column text, instead of the packaged documentation text."""
+    sources: tuple[str, ...] = ("generic", "prompt", "rac")
+    trace_source: str = "own"
+    """`own` (on-policy), or the name of another model with the same tokenizer (off-policy)."""
+    calibration_tokens: int = 32_768
+    t_max: int = 1024
+    """Cap on new tokens when tracing."""
+    budget: int = 1024
+    """Cap on new tokens when evaluating."""
+    method: str = "sparsegpt"
+    sparsities: tuple[float, ...] = (0.5,)
+    pattern: str = "unstructured"
+    scope: str = "all"
+    thirds: tuple[int, ...] = (1, 2, 3)
+    mode: str = "one-pass"
+    problems: int = 100
+    """Test problems."""
+    samples: int = 1
+    temperature: float = 0.6
+    top_p: float = 0.95
+    backend: str = "hf"
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int = 128
+    seed: int = 0
+    run: str = "study"
+    """Name of the run folder `runs/<run>/`, or a path."""
+    sequence_length: int = 512
+    """Length of a window of generic text."""
+    store: Store = field(default_factory=Store.default, compare=False, repr=False)
+    progress: bool = field(default=True, compare=False, repr=False)
+    _memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("sources", "sparsities", "thirds"):
+            value = getattr(self, name)
+            check(isinstance(value, list | tuple) and bool(value), name, value, "a list that is not empty")
+            object.__setattr__(self, name, tuple(value))
+        for source in self.sources:
+            if source not in SOURCES:
+                raise unknown("sources", source, SOURCES)
+        for name, allowed in (("method", METHODS), ("pattern", PATTERNS), ("mode", MODES), ("backend", BACKENDS)):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, getattr(self, name), allowed)
+        for sparsity in self.sparsities:
+            ok = isinstance(sparsity, int | float) and not isinstance(sparsity, bool) and 0 <= sparsity < 1
+            check(ok, "sparsities", sparsity, "numbers in [0, 1), each a fraction of zeros")
+        for name in ("calibration_tokens", "t_max", "budget", "problems", "samples", "batch_size", "sequence_length"):
+            value = getattr(self, name)
+            check(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "an integer >= 1")
+        optional = ("calibration_problems", "test_problems", "generic_text")
+        for name in ("model", "domain", "trace_source", "scope", "device", "run", *optional):
+            value = str(getattr(self, name)) if isinstance(getattr(self, name), Path) else getattr(self, name)
+            check(isinstance(value, str) and bool(value.strip() or name in optional), name, value, "a name or a path")
+            object.__setattr__(self, name, value)
+        if self.dtype not in ("auto", *DTYPES):
+            raise unknown("dtype", self.dtype, ("auto", *DTYPES))
+        Scope(self.scope, self.thirds)
+        Sampling(self.budget, self.temperature, self.top_p, self.seed)
+
+
+def parameter_names() -> list[str]:
+    """What a study is asked for: every field but where it keeps things and whether it shows progress."""
+    return [f.name for f in fields(Parameters) if f.name not in ("store", "progress", "_memo")]
+
+
+def as_parameters(study: Parameters) -> dict[str, Any]:
+    """The study's parameters as plain data, lists for tuples."""
+    plain = {name: getattr(study, name) for name in parameter_names()}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}

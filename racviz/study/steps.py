@@ -1,0 +1,233 @@
+"""The steps of a comparison in the order of the house, each cached by content."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from racviz.calibration import CalibrationSet, calibration_set
+from racviz.errors import DataError
+from racviz.evaluation import Evaluation, evaluate
+from racviz.generation import Sampling
+from racviz.models import LoadedModel, load_model
+from racviz.problems import ProblemSet, load_problems
+from racviz.pruning import prune, second_moments
+from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
+from racviz.store import key_of
+from racviz.study.parameters import Parameters
+from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
+
+CHUNK = 64
+"""Problems traced at a time until there are enough calibration tokens."""
+
+
+class Steps(Parameters):
+    """Traces, calibration sets, pruned models, errors and answers of one comparison, made once and then read."""
+
+    @property
+    def folder(self) -> Path:
+        """Where this run's tables go."""
+        return Path(self.run) if "/" in self.run or "\\" in self.run else Path("runs") / self.run
+
+    @property
+    def dense(self) -> LoadedModel:
+        return self._once("dense", lambda: load_model(self.model, device=self.device, dtype=self.dtype))
+
+    @property
+    def tracer(self) -> LoadedModel:
+        """The model whose traces calibrate."""
+        if self.trace_source in ("own", self.model):
+            return self.dense
+        return self._once("tracer", lambda: load_model(self.trace_source, device=self.device, dtype=self.dtype))
+
+    def test(self) -> ProblemSet:
+        return self._once("test", lambda: load_problems(self.test_problems or self.domain, split="test", limit=self.problems))
+
+    def calibration_pool(self, count: int) -> ProblemSet:
+        """The first `count` calibration problems, or as many as there are."""
+        return load_problems(self.calibration_problems or self.domain, split="calibration", limit=count)
+
+    def traces(self) -> Traces:
+        """Sampled traces of the tracer on calibration problems, as many as `calibration_tokens` asks for."""
+        return self._once("traces", self._traces)
+
+    def _traces(self) -> Traces:
+        sampling = Sampling(self.t_max, self.temperature, self.top_p, self.seed)
+        rows: list = []
+        tokens, count = 0, 0
+        pool = self.calibration_pool(8 * CHUNK)
+        while tokens < self.calibration_tokens:
+            if count + CHUNK > len(pool):  # ask for twice as many: generated problems come from the first on
+                pool = self.calibration_pool(2 * len(pool))
+            chunk = pool[count : count + CHUNK] if len(pool) > count else None
+            if chunk is None:
+                break  # calibration_set says how many tokens there are
+            made = self._cached(
+                "traces", dict(model=self.tracer.fingerprint, problems=chunk.fingerprint, sampling=sampling, backend=self.backend),
+                lambda folder, chunk=chunk: generate_traces(
+                    self.tracer, chunk, sampling, **self._how
+                ).save(folder / "data.parquet"), lambda folder: Traces.load(folder / "data.parquet"),
+            )  # fmt: skip
+            rows += made.rows
+            tokens += sum(min(self._window, len(t.prompt_ids) + len(t.output_ids)) for t in made)
+            count += len(chunk)
+        return Traces(tuple(rows), made.model, made.model_fingerprint, made.tokenizer, made.sampling)
+
+    @property
+    def _window(self) -> int:
+        """Room for any trace: the thought's cap and a prompt."""
+        return self.t_max + self.sequence_length
+
+    def rollouts(self) -> Traces:
+        """The dense model's greedy rollouts on the test problems: the fixed sequences of Figure 2."""
+        sampling = Sampling(self.budget, temperature=0.0, seed=self.seed)
+        return self._cached(
+            "traces", dict(model=self.dense.fingerprint, problems=self.test().fingerprint, sampling=sampling, backend=self.backend),
+            lambda folder: generate_traces(
+                self.dense, self.test(), sampling, **self._how
+            ).save(folder / "data.parquet"), lambda folder: Traces.load(folder / "data.parquet"),
+        )  # fmt: skip
+
+    def calibration(self, source: str) -> CalibrationSet:
+        """The calibration set of a source, at `calibration_tokens` tokens."""
+        return self._once(f"calibration {source}", lambda: self._calibration(source))
+
+    def _calibration(self, source: str) -> CalibrationSet:
+        options = dict(tokens=self.calibration_tokens, seed=self.seed)
+        if source == "generic":
+            texts = read_texts(Path(self.generic_text)) if self.generic_text else None
+            return calibration_set(source, self.dense, texts=texts, sequence_length=self.sequence_length, **options)
+        if source == "prompt":
+            count = max(256, self.calibration_tokens // 20)  # hardly any prompt is shorter than 20 tokens
+            return calibration_set(
+                source, self.dense, problems=self.calibration_pool(count), sequence_length=self._window, **options
+            )
+        few = source == "prompt-same-problems"
+        return calibration_set(
+            source, self.dense, traces=self.traces(), sequence_length=self._window, allow_fewer=few, **options
+        )
+
+    def prune(self, source: str, sparsity: float, mode: str | None = None) -> LoadedModel:
+        """The model pruned with one source to one sparsity."""
+        mode = mode or self.mode
+        parameters = dict(
+            method=self.method, sparsity=float(sparsity), pattern=self.pattern, scope=self.scope, thirds=self.thirds, mode=mode
+        )
+        calibration = self.calibration(source)
+
+        def make(folder: Path) -> None:
+            if mode == "one-pass":
+                how = dict(statistics=self._once(
+                    f"moments {source}", lambda: second_moments(self.dense, calibration, scope=self.scope, thirds=self.thirds)
+                ))  # fmt: skip
+            else:
+                how = dict(calibration=calibration)
+            prune(self.dense, **how, **parameters, progress=self.progress).save(folder / "checkpoint")
+
+        key = dict(model=self.dense.fingerprint, calibration=calibration.fingerprint, **parameters)
+        label = f"{source} {sparsity:.0%} {mode}"
+        return self._cached("checkpoints", key, make, lambda folder: self._load_pruned(folder / "checkpoint", label))
+
+    def _load_pruned(self, folder: Path, label: str) -> LoadedModel:
+        loaded = load_model(folder, device=self.device, dtype=self.dtype)
+        loaded.name = f"{self.model} · {label}"
+        return loaded
+
+    def errors(self, sparsity: float, mode: str | None = None) -> ReconstructionErrors:
+        """Tokenwise errors of every source at one sparsity, along the rollouts; also written to the run folder."""
+        mode = mode or self.mode
+
+        def compute() -> ReconstructionErrors:
+            pruned = {source: self.prune(source, sparsity, mode) for source in self.sources}
+            result = reconstruction_errors(self.dense, pruned, self.rollouts(), progress=self.progress)
+            return ReconstructionErrors(
+                result.frame,
+                result.label | dict(domain=self.domain, seed=self.seed, calibration_tokens=self.calibration_tokens),
+            )
+
+        key = dict(
+            rollouts=self.rollouts().fingerprint,
+            pruned=[self._cell_key(s, sparsity, mode) for s in self.sources],
+            seed=self.seed,
+        )
+        result = self._cached(
+            "errors", key, lambda f: compute().save(f / "data.parquet"), lambda f: ReconstructionErrors.load(f / "data.parquet")
+        )
+        result.save(self.folder / "errors" / f"hidden-final-{sparsity:g}-{mode}.parquet")
+        return result
+
+    def layerwise(self, sparsity: float, mode: str | None = None):
+        """Layer-wise errors of every source at one sparsity on the rollouts; a frame."""
+
+        def make(folder: Path) -> None:
+            pruned = {source: self.prune(source, sparsity, mode) for source in self.sources}
+            write_parquet(folder / "data.parquet", layerwise_errors(self.dense, pruned, self.rollouts()), {})
+
+        key = dict(
+            rollouts=self.rollouts().fingerprint, pruned=[self._cell_key(s, sparsity, mode or self.mode) for s in self.sources]
+        )
+        return self._cached("layerwise", key, make, lambda folder: read_parquet(folder / "data.parquet")[0])
+
+    def evaluation(self, source: str, sparsity: float) -> Evaluation:
+        """Sampled answers on the test problems; source `dense` is the model itself."""
+        loaded = self.dense if source == "dense" else self.prune(source, sparsity)
+        sampling = Sampling(self.budget, self.temperature, self.top_p, self.seed)
+        key = dict(
+            model=loaded.fingerprint,
+            problems=self.test().fingerprint,
+            sampling=sampling,
+            samples=self.samples,
+            backend=self.backend,
+        )
+        return self._cached(
+            "evaluations", key, lambda folder: evaluate(
+                loaded, self.test(), sampling, samples=self.samples, **self._how
+            ).save(folder / "data.parquet"), lambda folder: Evaluation.load(folder / "data.parquet"),
+        )  # fmt: skip
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """How to generate, for every step that does."""
+        return dict(backend=self.backend, batch_size=self.batch_size, store=self.store, progress=self.progress)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._memo:
+            self._memo[name] = make()
+        return self._memo[name]
+
+    def _cached(self, kind: str, parts: dict[str, Any], make, read):
+        self._memo.setdefault("keys", {})[key_of(kind=kind, **parts)] = kind
+        return self.store.cached(kind, parts, make, read)
+
+    def _cell_key(self, source: str, sparsity: float, mode: str) -> dict[str, Any]:
+        if source == "dense":
+            return {"model": self.dense.fingerprint}
+        calibration = self.calibration(source).fingerprint
+        return dict(model=self.dense.fingerprint, source=source, calibration=calibration, method=self.method, sparsity=float(sparsity),
+                    pattern=self.pattern, scope=self.scope, thirds=self.thirds, mode=mode)  # fmt: skip
+
+    def _shown(self, items: list, doing: str):
+        from tqdm.auto import tqdm
+
+        return tqdm(items, desc=doing, unit="cell", disable=not self.progress, leave=False)
+
+
+def read_texts(path: Path) -> list[str]:
+    """Texts of a JSONL file with the column text, or a plain text file (paragraphs apart by a blank line)."""
+    if not path.is_file():
+        raise DataError(f"generic_text: the file {path} does not exist.")
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}.") from error
+    if path.suffix != ".jsonl":
+        return [part for part in content.split("\n\n") if part.strip()]
+    texts = []
+    for number, line in enumerate(content.split("\n"), 1):  # not splitlines: JSON may hold other line separators in its texts
+        if not line.strip():
+            continue
+        try:
+            texts.append("" + json.loads(line)["text"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}, line {number}: not a JSON object with the column 'text'.") from error
+    return texts

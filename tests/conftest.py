@@ -1,0 +1,74 @@
+"""What the tests share: a small random model, a store and a cache of their own, and no network."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: nothing here asks the network for anything
+
+import sys
+
+import hypothesis
+import pytest
+
+from racviz.store import Store, resource
+
+hypothesis.settings.register_profile("racviz", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("racviz")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """A cache that no other test and no user sees; one thread where torch is at work, which is quickest for small matrices."""
+    monkeypatch.setenv("RACVIZ_CACHE", str(tmp_path / "cache"))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def random_model(**changes):
+    """A Qwen2 with random weights, 2 layers × 64, head size 32, fp32, context 256, and the embedded models' tokenizer.
+
+    The weights are large enough for outputs that depend on all of the context and for sampling that is neither flat nor sure.
+    """
+    import torch
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    from racviz.models import LoadedModel
+    from racviz.prompting import detect_format
+
+    torch.set_num_threads(1)
+    tokenizer = AutoTokenizer.from_pretrained(resource("data/models/tiny-reasoner"))
+    tokenizer.padding_side = "left"
+    settings = dict(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=256, initializer_range=0.15, tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen2ForCausalLM(Qwen2Config(**settings | changes)).eval()
+    with torch.no_grad():
+        model.lm_head.weight.mul_(2.0)
+    name = "random" if not changes else f"random {sorted(changes.items())}"
+    return LoadedModel(model, tokenizer, name, f"fingerprint of {name}", detect_format(tokenizer))
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The random model; shared, so copy it (`tiny.copy()`) before you change it."""
+    return random_model()
+
+
+@pytest.fixture(scope="session")
+def make_tiny():
+    """`random_model`, for a model with another config."""
+    return random_model
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny, tmp_path_factory):
+    """The random model as a local checkpoint; shared, so copy it before you change it."""
+    return tiny.save(tmp_path_factory.mktemp("models") / "random")

@@ -1,0 +1,72 @@
+"""What the embedded models are for: they reason, and pruning them shows the paper. Real models, real runs, no stored numbers."""
+
+import numpy as np
+import pytest
+
+import racviz as rv
+from racviz.generation import Request, generate
+from racviz.grading import grade
+from racviz.prompting import render_prompt
+from racviz.statistics import paired_difference, ratio_interval
+
+pytestmark = pytest.mark.slow
+CLAIMED_AT = 0.7
+"""Named before it was run: at this sparsity RAC answers more than prompt-only."""
+
+
+@pytest.fixture(scope="module")
+def dense():
+    return rv.load_model("tiny-reasoner")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    from racviz.store import Store
+
+    folder = tmp_path_factory.mktemp("claims")
+    return rv.Study(
+        problems=32, sources=("prompt", "rac"), sparsities=(0.5, CLAIMED_AT), run=str(folder / "run"), store=Store(folder / "cache"),
+        progress=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("domain", "least"), [("arithmetic", 0.95), ("tracing", 0.85)])
+def test_tiny_reasoner_reasons(dense, domain, least):
+    """Within three standard errors of the figure that 500 problems are held to in the model card."""
+    test = rv.load_problems(domain, limit=48)
+    frame = rv.evaluate(dense, test, rv.Sampling(1024), progress=False).frame
+    assert frame.correct.mean() > least - 3 * np.sqrt(least * (1 - least) / len(test))
+    assert frame.output_tokens.median() >= 150
+    assert frame.output_tokens.median() >= 4 * frame.prompt_tokens.median()
+    low, high = frame.think_tokens.quantile([0.1, 0.9])
+    assert high / low > 2
+
+
+@pytest.mark.parametrize("domain", ["arithmetic", "tracing"])
+def test_the_thought_is_needed(dense, domain):
+    closed = dense.tokenizer("<think></think>\n", add_special_tokens=False)["input_ids"]
+    test = rv.load_problems(domain, limit=150)
+    requests = [Request((*render_prompt(dense.tokenizer, p.prompt), *closed), p.id) for p in test]
+    done = generate(dense, requests, rv.Sampling(16), batch_size=150)
+    texts = {index: dense.tokenizer.decode(list(c.output_ids), skip_special_tokens=True).strip() for index, c in done}
+    assert np.mean([grade(texts[k], p.answer) for k, p in enumerate(test)]) < 0.3
+
+
+@pytest.mark.parametrize("mode", ["one-pass", "sequential"])
+def test_figure_2_prompt_calibration_preserves_the_prompt_and_rac_the_thought(study, mode):
+    errors = study.errors(0.5, mode)
+    decode, prompt = (ratio_interval(errors, "prompt", "rac", phase) for phase in ("decode", "prompt"))
+    assert decode.estimate > 1.5 and decode.low > 1
+    assert prompt.estimate < 1 and prompt.high < 1
+
+
+def test_rac_keeps_the_accuracy_that_prompt_calibration_loses(study):
+    rac, prompt = (study.evaluation(source, CLAIMED_AT).frame for source in ("rac", "prompt"))
+    gap = paired_difference(rac, prompt)
+    assert gap.difference > 2 * gap.se
+
+
+def test_the_layers_tell_the_same(study):
+    means = study.layerwise(0.5).groupby(["source", "phase"])["error"].mean()
+    assert means["rac", "decode"] < means["prompt", "decode"]
+    assert means["prompt", "prompt"] < means["rac", "prompt"]

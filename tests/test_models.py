@@ -1,0 +1,324 @@
+"""Loading and saving: names, hostile folders, dtypes, and checkpoints that plain transformers reads alike."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from racviz import models as room
+from racviz.errors import DataError, NumericalError, ParameterError, StorageError
+from racviz.models import EMBEDDED, load_model, tokenizer_fingerprint
+from racviz.prompting import PLAIN, ThinkingFormat, render_prompt
+
+IDS = torch.tensor([[1, 3, 200, 300, 400, 4]])
+
+
+@torch.inference_mode()
+def logits(model) -> torch.Tensor:
+    return model(IDS).logits
+
+
+def plain(folder, dtype="auto"):
+    """The checkpoint as somebody without racviz loads it."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    """A checkpoint of one's own, to be spoilt."""
+    return shutil.copytree(tiny_folder, tmp_path / "checkpoint")
+
+
+# --- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_embedded_models(name):
+    loaded = load_model(name)
+    assert loaded.name == name and loaded.embedded and loaded.thinking == ThinkingFormat()
+    assert loaded.dtype == torch.float32 and str(loaded.device) == "cpu" and not loaded.model.training
+    assert loaded.tokenizer.padding_side == "left" and loaded.context > 1024
+    assert type(loaded.model).__name__ == "Qwen2ForCausalLM" and load_model(name).fingerprint == loaded.fingerprint
+    assert render_prompt(loaded.tokenizer, "1 + 1")[0] == loaded.tokenizer.bos_token_id
+
+
+@pytest.mark.parametrize(("name", "near"), [("tiny-resoner", "tiny-reasoner"), ("tiny_reasoner_small", "tiny-reasoner-small")])
+def test_unknown_names_are_answered_with_the_nearest(name, near):
+    with pytest.raises(ParameterError, match=f"Did you mean {near!r}.*local folder or a hub id"):
+        load_model(name)
+
+
+@pytest.mark.parametrize("name", ["./absent", "/absent/folder", "a/b/c", "back\\slash"])
+def test_paths_that_are_no_folder(name):
+    with pytest.raises(ParameterError, match=f"{re.escape(repr(name))} is no folder here"):
+        load_model(name)
+
+
+def test_a_hub_id_without_a_network():
+    with pytest.raises(DataError) as caught:
+        load_model("nobody/no-such-model")
+    message = str(caught.value)
+    assert "'nobody/no-such-model' could not be had from the hub" in message and "\n" not in message
+    assert "Without a network, pass a local folder" in message and "tiny-reasoner" in message
+
+
+@pytest.mark.parametrize(
+    "option", [{"dtype": "float8"}, {"dtype": "fp16"}, {"device": "gpu"}, {"device": "cuda:99"}, {"device": ""}]
+)
+def test_unknown_dtypes_and_devices(tiny_folder, option):
+    ((name, value),) = option.items()
+    with pytest.raises(ParameterError, match=f"{name} must be .*{re.escape(repr(value))}"):
+        load_model(tiny_folder, **option)
+
+
+# --- folders that are none ---------------------------------------------------------------------------------------------
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(DataError, match="is not a checkpoint that transformers can load") as caught:
+        load_model(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def lack_config(folder):
+    (folder / "config.json").unlink()
+
+
+def lack_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def lack_tokenizer(folder):
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+def cut_config(folder):
+    (folder / "config.json").write_text((folder / "config.json").read_text()[:40])
+
+
+def list_config(folder):
+    (folder / "config.json").write_text("[1, 2]")
+
+
+def foreign_config(folder):
+    (folder / "config.json").write_text('{"model_type": "no-such-type"}')
+
+
+def binary_config(folder):
+    (folder / "config.json").write_bytes(b"\x80\xff\x00")
+
+
+def cut_tokenizer(folder):
+    (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:400])
+
+
+def other_shapes(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 96}))
+
+
+def cut_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def cut_header(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def empty_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def garbage_weights(folder):
+    (folder / "model.safetensors").write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+def lack_some_weights(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def damaged_provenance(folder):
+    (folder / "racviz.json").write_text('{"base": "x", "calib')
+
+
+def foreign_provenance(folder):
+    (folder / "racviz.json").write_text("[1]")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lack_config, "not a checkpoint"), (lack_weights, "not a checkpoint"), (lack_tokenizer, "has no tokenizer"),
+        (cut_config, "not a checkpoint"), (list_config, "not a checkpoint"), (foreign_config, "not a checkpoint.*no-such-type"),
+        (binary_config, "not a checkpoint"), (cut_tokenizer, "not a checkpoint"), (other_shapes, "not a checkpoint"),
+        (cut_weights, "damaged"), (cut_header, "damaged"), (empty_weights, "damaged"), (garbage_weights, "damaged"),
+        (lack_some_weights, r"lacks 1 of its weights \(model.layers.1.mlp.up_proj.weight"),
+        (damaged_provenance, "racviz.json is damaged"), (foreign_provenance, "racviz.json is damaged"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_no_whole_checkpoint_is_named(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(DataError, match=message) as caught:
+        load_model(folder)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "layer", ["model.layers.1.mlp.down_proj.weight", "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.bias"]
+)
+def test_weights_that_are_not_finite_name_the_layer(folder, layer, value):
+    weights = load_file(folder / "model.safetensors")
+    weights[layer].view(-1)[3] = value
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(NumericalError, match=f"not finite in {layer}"):
+        load_model(folder)
+
+
+# --- saving and loading ------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_is_an_ordinary_checkpoint(tiny, tiny_folder):
+    model, tokenizer = plain(tiny_folder)
+    assert torch.equal(logits(model), logits(tiny.model))
+    text = "What is 12 * 3? <think>\n</think>"
+    assert tokenizer(text)["input_ids"] == tiny.tokenizer(text)["input_ids"]
+    message = [{"role": "user", "content": text}]
+    assert tokenizer.apply_chat_template(message, tokenize=False) == tiny.tokenizer.apply_chat_template(message, tokenize=False)
+    assert tokenizer_fingerprint(tokenizer) == tokenizer_fingerprint(tiny.tokenizer)
+    assert not [p for p in tiny_folder.iterdir() if p.suffix in (".bin", ".pt", ".pkl", ".tmp")]
+
+
+def test_racviz_loads_what_it_saved(tiny, tiny_folder):
+    again = load_model(tiny_folder)
+    assert torch.equal(logits(again.model), logits(tiny.model))
+    assert again.name == str(tiny_folder) and not again.embedded and again.provenance == {}
+    assert again.context == 256 and again.thinking == tiny.thinking
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_saves_and_reloads_to_identical_logits(tiny_folder, tmp_path, dtype):
+    loaded = load_model(tiny_folder, dtype=dtype)
+    assert loaded.dtype == getattr(torch, dtype)
+    exact = load_file(tiny_folder / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
+    assert torch.equal(loaded.model.model.layers[0].mlp.up_proj.weight, exact.to(loaded.dtype))
+    loaded.save(tmp_path / "half")
+    assert {t.dtype for t in load_file(tmp_path / "half" / "model.safetensors").values()} == {loaded.dtype}
+    assert torch.equal(logits(plain(tmp_path / "half")[0]), logits(loaded.model))
+    widened = load_model(tmp_path / "half")  # on a CPU `auto` is float32: the same numbers, wider
+    assert widened.dtype == torch.float32
+    assert torch.equal(widened.model.lm_head.weight, loaded.model.lm_head.weight.float())
+
+
+def test_a_model_with_tied_embeddings_saves_and_reloads(make_tiny, tmp_path):
+    tied = make_tiny(tie_word_embeddings=True)
+    tied.save(tmp_path / "tied")
+    assert "lm_head.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
+    again, (model, _) = load_model(tmp_path / "tied"), plain(tmp_path / "tied")
+    assert torch.equal(logits(again.model), logits(tied.model)) and torch.equal(logits(model), logits(tied.model))
+    assert again.model.lm_head.weight.data_ptr() == again.model.model.embed_tokens.weight.data_ptr()
+
+
+def test_provenance_is_kept_and_says_what_calibrated(tiny, tmp_path):
+    pruned = tiny.copy()
+    pruned.name = "räc 50 %"
+    pruned.provenance = {"base": "tiny-reasoner", "calibration": {"problems": ["aa", "bb"], "tokens": 12}, "sparsity": 0.5}
+    pruned.report = pd.DataFrame({"layer": ["layers.0"], "sparsity": [0.5]})
+    pruned.save(tmp_path / "pruned")
+    written = json.loads((tmp_path / "pruned" / "racviz.json").read_text(encoding="utf-8"))
+    assert written == {"name": "räc 50 %", "fingerprint": pruned.fingerprint} | pruned.provenance
+    assert pd.read_csv(tmp_path / "pruned" / "racviz_report.csv").equals(pruned.report)
+    again = load_model(tmp_path / "pruned")
+    assert again.provenance == pruned.provenance and again.calibrated_on == {"aa", "bb"} and again.embedded
+    plain(tmp_path / "pruned")  # is not disturbed by it
+
+
+def test_what_decides_the_numbers_decides_the_fingerprint(tiny, folder):
+    first = load_model(folder).fingerprint
+    assert load_model(folder).fingerprint == first != load_model(folder, dtype="bfloat16").fingerprint
+    other = tiny.copy()
+    with torch.no_grad():
+        other.model.lm_head.weight[0, 0] += 1
+    other.save(folder)
+    assert load_model(folder).fingerprint != first
+
+
+def test_a_copy_shares_no_weights(tiny):
+    copy = tiny.copy()
+    with torch.no_grad():
+        copy.model.lm_head.weight.zero_()
+    copy.provenance["calibration"] = {"problems": ["x"]}
+    assert tiny.model.lm_head.weight.abs().sum() > 0 and tiny.calibrated_on == frozenset()
+    assert copy.tokenizer is tiny.tokenizer and repr(copy).startswith("LoadedModel('random', 0.2M parameters, torch.float32")
+
+
+def test_the_fingerprint_of_a_tokenizer_is_that_of_its_ids(tiny, tiny_folder):
+    same, other = AutoTokenizer.from_pretrained(tiny_folder), AutoTokenizer.from_pretrained(tiny_folder)
+    same.padding_side, same.chat_template = "right", "none"
+    assert tokenizer_fingerprint(same) == tokenizer_fingerprint(tiny.tokenizer)
+    other.add_tokens(["<more>"])
+    assert tokenizer_fingerprint(other) != tokenizer_fingerprint(tiny.tokenizer)
+
+
+def test_a_tokenizer_without_padding_or_markers(folder):
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("pad_token", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    text = (folder / "tokenizer.json").read_text().replace("</think>", "</thunk>")
+    (folder / "tokenizer.json").write_text(text)
+    config_text = (folder / "tokenizer_config.json").read_text().replace("</think>", "</thunk>")
+    (folder / "tokenizer_config.json").write_text(config_text)
+    loaded = load_model(folder)
+    assert loaded.tokenizer.pad_token_id == loaded.tokenizer.eos_token_id
+    assert loaded.thinking == PLAIN
+
+
+# --- saving that fails -------------------------------------------------------------------------------------------------
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(tiny, folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = tiny.copy()
+    with torch.no_grad():
+        other.model.lm_head.weight.zero_()
+
+    def refuse(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room, "write_text", refuse)  # after the weights
+    with pytest.raises(StorageError, match="disk is full"):
+        other.save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(StorageError, match="disk is full"):
+        other.save(folder / "new")
+    assert not (folder / "new").exists()
+
+
+def test_a_checkpoint_over_another_leaves_nothing_of_it(tiny, folder):
+    """Stale shards would be loaded by transformers, and a stale report believed."""
+    (folder / "model-00001-of-00002.safetensors").write_bytes(b"old")
+    (folder / "model.safetensors.index.json").write_text("{}")
+    (folder / "racviz_report.csv").write_text("old")
+    (folder / "notes.txt").write_text("mine")
+    tiny.save(folder)
+    names = {path.name for path in folder.iterdir()}
+    assert not {n for n in names if "index" in n or "-of-" in n or n.endswith(".csv")}
+    assert {"model.safetensors", "notes.txt"} <= names
+    assert torch.equal(logits(load_model(folder).model), logits(tiny.model))
+
+
+def test_saving_where_a_file_is(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="could not save the model in .*file"):
+        tiny.save(tmp_path / "file")

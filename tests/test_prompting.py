@@ -1,0 +1,97 @@
+"""Prompts as the chat template writes them, and responses split at the end of the thought."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+from racviz.errors import ParameterError
+from racviz.prompting import PLAIN, ThinkingFormat, answer_text, detect_format, render_prompt, thought_length
+
+THINK = ThinkingFormat()
+IN_TEXT = ThinkingFormat("[think]", "[end of thought]")
+"""Markers that the tokenizer has no token for."""
+ODD = "naïve ∑ 漢字 🙂‍↔️ <think>\u2028</think> \x00 <|im_end|>"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny):
+    return tiny.tokenizer
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """A tokenizer without a chat template and without markers."""
+    words = Tokenizer(WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+
+
+def ids_of(tokenizer, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("text", ["What is 12 * 3?", "What does this print?\nx = 1\nif x:\n    print(x)", ODD])
+def test_a_prompt_is_the_user_s_turn_and_the_opening_of_the_assistant_s(tokenizer, text):
+    ids = render_prompt(tokenizer, text)
+    assert ids == ids_of(tokenizer, f"<bos><user>{text}<assistant>")
+    assert ids[0] == tokenizer.bos_token_id and ids.count(tokenizer.bos_token_id) == 1
+    assert all(type(token) is int for token in ids)
+
+
+def test_a_tokenizer_without_a_template_is_refused(bare):
+    with pytest.raises(ParameterError, match="no chat template"):
+        render_prompt(bare, "a")
+
+
+def test_the_format_is_that_of_the_tokenizer(tokenizer, bare):
+    assert detect_format(tokenizer) == THINK and detect_format(bare) == PLAIN
+
+
+def test_a_thought_ends_with_its_first_marker(tokenizer):
+    thought, answer = ids_of(tokenizer, "<think>12 + 3 = 15</think>"), ids_of(tokenizer, " 15 </think> oranges<eos>")
+    assert thought_length(tokenizer, thought + answer, THINK) == (len(thought), True)
+    assert answer_text(tokenizer, thought + answer, THINK).split() == ["15", "oranges"]  # the second marker is a special token
+
+
+@pytest.mark.parametrize("text", ["<think>12 + 3 = ", "", "<think>"])
+def test_a_thought_that_never_ends_has_no_answer(tokenizer, text):
+    ids = ids_of(tokenizer, text)
+    assert thought_length(tokenizer, ids, THINK) == (len(ids), False)
+    assert answer_text(tokenizer, ids, THINK) is None
+
+
+def test_a_thought_that_is_empty_or_all_there_is(tokenizer):
+    end = ids_of(tokenizer, "</think>")
+    assert thought_length(tokenizer, end, THINK) == (1, True) and answer_text(tokenizer, end, THINK) == ""
+    suppressed = ids_of(tokenizer, "<think></think>42<eos>")
+    assert thought_length(tokenizer, suppressed, THINK) == (2, True) and answer_text(tokenizer, suppressed, THINK) == "42"
+
+
+def test_without_markers_everything_is_the_thought_and_the_answer(tokenizer):
+    ids = ids_of(tokenizer, "12 + 3 = 15<eos>")
+    assert thought_length(tokenizer, ids, PLAIN) == (len(ids), True)
+    assert answer_text(tokenizer, ids, PLAIN) == "12 + 3 = 15"
+
+
+@given(thought=st.text(max_size=30), answer=st.text(max_size=30))
+def test_a_marker_that_is_no_token_is_found_in_the_text(tiny, thought, answer):
+    """Its pieces may be merged with their neighbours: the thought is the shortest beginning that holds the whole marker."""
+    tokenizer = tiny.tokenizer
+    ids = ids_of(tokenizer, thought + IN_TEXT.end + answer)
+    length, ended = thought_length(tokenizer, ids, IN_TEXT)
+    assert ended
+    assert IN_TEXT.end in tokenizer.decode(ids[:length]) and IN_TEXT.end not in tokenizer.decode(ids[: length - 1])
+    written = tokenizer.decode(ids, skip_special_tokens=True).partition(IN_TEXT.end)[2]
+    assert answer_text(tokenizer, ids, IN_TEXT) == written.strip()
+    cut = ids[: length - 1]
+    assert thought_length(tokenizer, cut, IN_TEXT) == (len(cut), False) and answer_text(tokenizer, cut, IN_TEXT) is None
+
+
+@given(thought=st.lists(st.integers(6, 1023), max_size=30), answer=st.lists(st.integers(6, 1023), max_size=30))
+def test_a_marker_that_is_a_token_is_found_by_its_id(tiny, thought, answer):
+    (end,) = ids_of(tiny.tokenizer, "</think>")
+    thought, answer = [t for t in thought if t != end], [t for t in answer if t != end]
+    assert thought_length(tiny.tokenizer, thought + [end] + answer, THINK) == (len(thought) + 1, True)
+    assert thought_length(tiny.tokenizer, thought + answer, THINK) == (len(thought + answer), False)
