@@ -12,7 +12,7 @@ PIP_ARGS ?=
 IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint format bench install install-dev venv clean
+.PHONY: help demo test lab lint format docs bench install install-dev venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ format: install-dev ## Put right what `make lint` finds, where that can be done 
 	$(IN_VENV) -m ruff check --fix-only .
 	$(IN_VENV) -m ruff format .
 	find notebooks -name '*.ipynb' ! -path '*/.ipynb_checkpoints/*' -exec $(IN_VENV) -m nbstripout {} +
+
+docs: install-dev ## Write the README's table of notebooks and parameters anew
+	$(IN_VENV) -c 'from pathlib import Path; from racviz.reports.catalogue import update_readme; update_readme(Path("README.md"))'
 
 bench: install-dev ## Run benchmarks/*.py, one after the other
 	@ran=no; for script in benchmarks/*.py; do \

@@ -88,8 +88,8 @@ def evaluate(
     rows = []
     for t in traces:
         answer = answer_text(loaded.tokenizer, t.output_ids, loaded.thinking)
-        if loaded.thinking.end is None and t.finish_reason == "length":
-            answer = None
+        if t.finish_reason == "length":
+            answer = None  # cut off: what stands there may be half an answer
         rows.append({
             "problem_id": t.problem_id, "sample": t.sample, "answer": answer, "correct": grade(answer, keys[t.problem_id]),
             "prompt_tokens": len(t.prompt_ids), "think_tokens": thought_length(loaded.tokenizer, t.output_ids, loaded.thinking)[0],

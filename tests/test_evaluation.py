@@ -112,7 +112,7 @@ def test_answers_are_graded_and_measured(tiny, answers):
 def test_a_truncated_thought_is_wrong_also_where_it_holds_the_answer(tiny, answers):
     answers("<think>1 + 1 = 2", "<think>40 + 2 = 42</think>42", "1,000", reasons=["length"] * 3)
     frame = evaluate(tiny, PROBLEMS).frame
-    assert list(frame["correct"]) == [False, True, False] and list(frame["answer"].isna()) == [True, False, True]
+    assert not frame["correct"].any() and frame["answer"].isna().all()  # the second may have been about to write 421
     assert list(frame["think_tokens"])[0] == list(frame["output_tokens"])[0]
     assert evaluate(tiny, PROBLEMS).summary()["truncated"] == 1.0
 

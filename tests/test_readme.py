@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_table_of_notebooks_and_parameters_is_the_generated_one():
     between = re.search(r"<!-- begin: parameters .*?-->\n(.*?)<!-- end: parameters -->", README, re.DOTALL)
-    assert between.group(1).strip() == parameter_table().strip(), "run: python -m racviz.reports.catalogue README.md"
+    assert between.group(1).strip() == parameter_table().strip(), "run: make docs"
 
 
 @pytest.mark.slow

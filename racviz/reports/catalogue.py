@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from racviz.errors import DataError, ParameterError, unknown
-from racviz.store import resource
+from racviz.store import resource, write_text
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,13 @@ def title_of(notebook: dict[str, Any]) -> str:
     first = source_of(notebook["cells"][0]) if notebook["cells"] else ""
     heading = re.search(r"^#\s+(.+)$", first, re.MULTILINE)
     return heading.group(1).strip() if heading else "untitled"
+
+
+def update_readme(path: Path) -> None:
+    """Write the table of notebooks and parameters between its marks in a README."""
+    text = path.read_text(encoding="utf-8")
+    begin = re.search(r"<!-- begin: parameters .*?-->\n", text)
+    if not begin or "<!-- end: parameters -->" not in text:
+        raise DataError(f"{path} has no marks <!-- begin: parameters … --> and <!-- end: parameters -->.")
+    end = text.index("<!-- end: parameters -->")
+    write_text(path, text[: begin.end()] + parameter_table() + text[end:])

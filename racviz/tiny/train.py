@@ -49,6 +49,8 @@ class Recipe:
     tokens: int = 12_000_000
     batch_tokens: int = 6144
     peak: float = 4e-3
+    adamw_share: float = 0.25
+    """AdamW's learning rate as a share of Muon's: embeddings and head take smaller steps than matrices of the blocks."""
     warmup: float = 0.02
     cooldown: float = 0.5
     english: float = 0.04
@@ -133,7 +135,7 @@ def optimizers(model, recipe: Recipe) -> list[torch.optim.Optimizer]:
         return [torch.optim.AdamW(matrices + others, lr=recipe.peak, betas=(0.9, 0.95), weight_decay=0.01)]
     return [
         torch.optim.Muon(matrices, lr=recipe.peak, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=recipe.peak, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW(others, lr=recipe.adamw_share * recipe.peak, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
@@ -144,6 +146,7 @@ def train(recipe: Recipe, out: Path, every: float = 180.0, evaluate_every: float
     torch.manual_seed(recipe.seed)
     model, tok = build(recipe.model), tokenizer.load_or_train(out / "tokenizer")
     opts = optimizers(model, recipe)
+    bases = [opt.param_groups[0]["lr"] for opt in opts]
     pages = [np.array(tok(text, add_special_tokens=False)["input_ids"], dtype=np.int32) for _, text in english.topics("train")]
     number, seen, seconds = 0, 0, 0.0
     if (out / "state.safetensors").exists():
@@ -154,8 +157,8 @@ def train(recipe: Recipe, out: Path, every: float = 180.0, evaluate_every: float
     while seen < recipe.tokens:
         began, losses = time.monotonic(), []
         for batch in pool(recipe, number, tok, pages):
-            for opt in opts:
-                opt.param_groups[0]["lr"] = recipe.peak * recipe.rate(seen / recipe.tokens)
+            for opt, base in zip(opts, bases, strict=True):
+                opt.param_groups[0]["lr"] = base * recipe.rate(seen / recipe.tokens)
             ids, weights = collate(batch)
             logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
             each = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none")
@@ -272,7 +275,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     for name in ("tokens", "batch_tokens", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Recipe, name))
-    for name in ("peak", "arithmetic", "english", "cooldown"):
+    for name in ("peak", "adamw_share", "arithmetic", "english", "cooldown"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Recipe, name))
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default=Recipe.optimizer)
     arguments = vars(parser.parse_args())
