@@ -173,7 +173,9 @@ def _rows(source, loaded, traces, problems, texts, window) -> Iterator[Row]:
 def _windows(loaded: LoadedModel, texts: Iterable[str], window: int) -> Iterator[Row]:
     """Each text cut into windows; each window begins as the model's prompts do, with the beginning-of-sequence token."""
     first = loaded.tokenizer.bos_token_id
-    begins = first is not None and render_prompt(loaded.tokenizer, "x")[0] == first
+    begins = first is not None  # as the model's prompts do; a model without a chat template was trained on texts that do
+    if begins and loaded.tokenizer.chat_template:
+        begins = render_prompt(loaded.tokenizer, "x")[0] == first
     body = window - int(begins)
     check(body >= 1, "sequence_length", window, "at least 2: each window of text begins with the beginning-of-sequence token")
     for text in texts:

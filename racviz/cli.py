@@ -90,6 +90,7 @@ def prune(
     problems: Problems = "arithmetic",
     texts: Annotated[Path | None, typer.Option(help="Text file for generic; default: the packaged text.")] = None,
     tokens: Annotated[int, typer.Option(help="Calibration tokens, exactly.")] = 32_768,
+    sequence_length: Annotated[int, typer.Option(help="Longest calibration sequence; longer ones are cut.")] = 8192,
     method: Annotated[str, typer.Option(help="sparsegpt.")] = "sparsegpt",
     sparsity: Annotated[float, typer.Option(help="Fraction of zeros in each pruned linear, in [0, 1).")] = 0.5,
     pattern: Annotated[str, typer.Option(help="unstructured.")] = "unstructured",
@@ -108,12 +109,16 @@ def prune(
         chosen = tuple(int(part) for part in thirds.split(","))
     except ValueError as error:
         raise ParameterError(f"thirds must be numbers of 1, 2, 3 with commas between; not {thirds!r}.") from error
+    if Path(model).is_dir() and Path(model).resolve() == out.resolve():
+        raise ParameterError(
+            f"out={str(out)!r} is the folder of the model itself, whose dense weights would be gone; name another."
+        )
     loaded = rv.load_model(model, device=device, dtype=dtype)
     given = {
         "traces": rv.Traces.load(traces) if traces else None, "texts": read_texts(texts) if texts else None,
         "problems": rv.load_problems(problems, split="calibration") if source == "prompt" else None,
     }  # fmt: skip
-    calibration = rv.calibration_set(source, loaded, **given, tokens=tokens, seed=seed)
+    calibration = rv.calibration_set(source, loaded, **given, tokens=tokens, sequence_length=sequence_length, seed=seed)
     pruned = rv.prune(
         loaded,
         calibration,
@@ -210,15 +215,19 @@ def report(
             for key, value in reports.parameters_of(each.name).items():
                 print(f"    {key} = {value['default']}  {value['help']}")
         return
+    if all_ and str(out).endswith(".html"):
+        raise ParameterError(f"--all writes several pages: --out must be a folder; not {str(out)!r}.")
     if not name and not all_:
         raise ParameterError("name a report (racviz report --list shows them), or pass --all.")
     for each in [known.name for known in reports.list_reports()] if all_ else [name]:
-        print(reports.run_report(each, parse_parameters(parameter or []), out))
-    print(reports.build_index(out))
+        types = {key: one["type"] for key, one in reports.parameters_of(each).items()}
+        page = reports.run_report(each, parse_parameters(parameter or [], types), out)
+        print(page)
+    print(reports.build_index(page.parent))
 
 
-def parse_parameters(pairs: list[str]) -> dict:
-    """`key=value` pairs, the values read as YAML: numbers, lists, true and false."""
+def parse_parameters(pairs: list[str], types: dict[str, str] | None = None) -> dict:
+    """`key=value` pairs, the values read as YAML: numbers, lists, true and false; as text where `types` says `str`."""
     import yaml
 
     parameters = {}
@@ -226,6 +235,9 @@ def parse_parameters(pairs: list[str]) -> dict:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise ParameterError(f"a parameter is given as key=value; not {pair!r}.")
+        if (types or {}).get(key.strip()) == "str":
+            parameters[key.strip()] = value  # YAML would read 2:4 as a number of base 60
+            continue
         try:
             parameters[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -6,7 +6,7 @@ means over the square root of the number of problems.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def evaluate(
 
 
 def time_generation(
-    models: dict[str, LoadedModel],
+    models: dict[str, LoadedModel | Callable[[], LoadedModel]],
     problems: Sequence[Problem],
     sampling: Sampling,
     *,
@@ -120,7 +120,8 @@ def time_generation(
 ):
     """Minutes to answer the problems, one sample each, a model after the other, in one worker.
 
-    Each model is warmed up first; the models are interleaved (`rounds` times over all, the order turning by one each round).
+    A model may be given as a function that loads it, so that no two need to be in memory at once; loading is not timed. Each
+    is warmed up before it is timed; the models are interleaved (`rounds` times over all, the order turning by one each round).
     Returns a frame: name, round, problems, tokens, minutes, load (the machine's one-minute load average at the start).
     """
     import pandas as pd
@@ -130,14 +131,14 @@ def time_generation(
     if not models:
         raise ParameterError("models must hold at least one model")
     warm = Sampling(8, sampling.temperature, sampling.top_p, sampling.seed)
-    for loaded in models.values():
-        generate_traces(loaded, problems[:2], warm, batch_size=batch_size, progress=False)
     rows, names = [], list(models)
     with tqdm(total=rounds * len(names), desc="timing", unit="cell", disable=not progress, leave=False) as bar:
         for turn in range(rounds):
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                loaded = models[name] if isinstance(models[name], LoadedModel) else models[name]()
+                generate_traces(loaded, problems[:2], warm, batch_size=batch_size, progress=False)
                 load, began = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan"), time.perf_counter()
-                traces = generate_traces(models[name], problems, sampling, batch_size=batch_size, progress=False)
+                traces = generate_traces(loaded, problems, sampling, batch_size=batch_size, progress=False)
                 minutes = (time.perf_counter() - began) / 60
                 tokens = sum(len(t.output_ids) for t in traces)
                 rows.append(

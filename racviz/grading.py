@@ -1,4 +1,4 @@
-"""Is this answer right? Exact match after folding white space; numbers by value."""
+"""Is this answer right? The last \\boxed{…} or the whole answer; exact after folding white space, numbers by value."""
 
 import re
 from decimal import Decimal, InvalidOperation
@@ -10,6 +10,8 @@ def grade(answer: str | None, key: str) -> bool:
     """Whether `answer` (the text after the thought; None where the thought never ended) is `key`."""
     if answer is None:
         return False
+    boxed = re.findall(r"\\boxed\{([^{}]*)\}", answer)
+    answer = boxed[-1] if boxed else answer
     answer, key = " ".join(answer.split()), " ".join(key.split())
     if answer == key:
         return True

@@ -212,7 +212,8 @@ def _fingerprint(source: str, is_hub: bool, model, **more: str) -> str:
     if is_hub:
         digest.update(f"{source} {getattr(model.config, '_commit_hash', None)}".encode())
     else:
-        for path in sorted([*Path(source).glob("*.safetensors"), *Path(source).glob("*.json")]):
+        kinds = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py")  # weights, configs, all that makes a prompt
+        for path in sorted(path for kind in kinds for path in Path(source).glob(kind)):
             digest.update(f"{path.name} {hash_file(path)}".encode())
     return digest.hexdigest()[:24]
 

@@ -136,6 +136,8 @@ def read_jsonl(path: Path) -> Iterator[Problem]:
 def _parse(path: Path, number: int, line: str, known: set[str]) -> Problem:
     try:
         row = json.loads(line)
+    except RecursionError as error:
+        raise DataError(f"{path}, line {number}: the JSON is nested too deeply.") from error
     except json.JSONDecodeError as error:
         cut = " The file seems to be cut off." if not line.endswith("\n") else ""
         raise DataError(f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno}).{cut}") from error
@@ -150,6 +152,6 @@ def _parse(path: Path, number: int, line: str, known: set[str]) -> Problem:
     row["answer"] = str(row.get("answer", ""))
     try:
         row["difficulty"] = int(row.get("difficulty", 0))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}, line {number}: 'difficulty' must be an integer; not {row['difficulty']!r}.") from error
     return Problem(**row)

@@ -34,7 +34,7 @@ def render_prompt(tokenizer, text: str) -> list[int]:
     Raises ParameterError for a tokenizer without a chat template.
     """
     if not getattr(tokenizer, "chat_template", None):
-        raise ParameterError("the tokenizer has no chat template; set tokenizer.chat_template, or pass token ids")
+        raise ParameterError("the tokenizer has no chat template; set tokenizer.chat_template before you use the model")
     rendered = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
     return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
 

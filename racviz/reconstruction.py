@@ -15,9 +15,9 @@ import torch
 from racviz.calibration import DECODE, PROMPT, CalibrationSet
 from racviz.errors import DataError, NumericalError, OverlapError, ParameterError, check, unknown
 from racviz.models import LoadedModel, tokenizer_fingerprint
-from racviz.pruning.blocks import decoder_blocks
+from racviz.pruning.blocks import Scope, decoder_blocks
 from racviz.pruning.driver import relative_error
-from racviz.pruning.moments import second_moments
+from racviz.pruning.moments import block_moments, open_stream
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
 METRICS = ("hidden", "kl")
@@ -95,6 +95,15 @@ def reconstruction_errors(
     depth = len(decoder_blocks(dense.model)[1])
     ok = layer in ("final", "last") or (isinstance(layer, int) and 0 <= layer < depth)
     check(ok, "layer", layer, f"'final', 'last' or the index of a block, 0 to {depth - 1}")
+    for name, model in pruned.items():
+        sizes = [
+            (m.model.config.get_text_config().hidden_size, m.model.config.get_text_config().vocab_size) for m in (dense, model)
+        ]
+        if sizes[0] != sizes[1]:
+            raise ParameterError(
+                f"pruned[{name!r}] has hidden size and vocabulary {sizes[1]}, the dense model {sizes[0]}; "
+                "errors are between a model and a pruned version of the same model."
+            )
     if rollouts.tokenizer != tokenizer_fingerprint(dense.tokenizer):
         raise DataError(f"the rollouts were made with another tokenizer (by {rollouts.model!r}) than that of {dense.name!r}.")
     refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
@@ -110,7 +119,7 @@ def reconstruction_errors(
                 pieces[k] = {name: values[row, mask[row]].double().cpu().numpy() for name, values in columns.items()}
                 _finite(pieces[k], rollouts[k])
             bar.update(len(rows))
-    label = {"model": dense.name, "metric": metric, "layer": layer, "rollouts": len(rollouts), "numerators": list(pruned)}
+    label = {"model": dense.name, "metric": metric, "layer": layer, "rollouts": len(rollouts), "rollouts_by": rollouts.model}
     label |= _shared_label(pruned)
     return ReconstructionErrors(_frame(dense, rollouts, pieces), label)
 
@@ -224,17 +233,15 @@ def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollout
     import pandas as pd
 
     refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
-    moments = second_moments(dense, rollouts_as_calibration(rollouts))
-    rows = []
-    for layer, moment in moments.by_linear.items():
-        weight = _weight(dense, layer)
-        for source, model in pruned.items():
-            other = _weight(model, layer)
-            for phase, h in (("prompt", moment.prompt), ("decode", moment.decode)):
-                error = relative_error(weight, other, h.to(weight))
-                rows.append(
-                    {"layer": layer, "depth": int(layer.split(".")[1]), "phase": phase, "source": source, "error": error}
-                )
+    stream, rows = open_stream(dense, rollouts_as_calibration(rollouts)), []
+    blocks = decoder_blocks(dense.model)[1]
+    for depth, linears in Scope().linears(dense.model).items():
+        for layer, moment in block_moments(blocks[depth], depth, linears, stream, keep=True).items():  # one block's at a time
+            weight = _weight(dense, layer)
+            for source, model in pruned.items():
+                for phase, h in (("prompt", moment.prompt), ("decode", moment.decode)):
+                    error = relative_error(weight, _weight(model, layer).to(weight.device), h.to(weight))
+                    rows.append({"layer": layer, "depth": depth, "phase": phase, "source": source, "error": error})
     return pd.DataFrame(rows)
 
 

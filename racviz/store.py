@@ -54,7 +54,9 @@ def canonical(value: Any) -> Any:
 
 def key_of(**parts: Any) -> str:
     """The key of an artefact: a hash of everything that determines its content."""
-    text = json.dumps({"format": FORMAT, **canonical(parts)}, sort_keys=True, ensure_ascii=True)
+    from racviz import __version__
+
+    text = json.dumps({"format": FORMAT, "racviz": __version__, **canonical(parts)}, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -167,7 +169,9 @@ class Store:
         """
         key = key_of(kind=kind, **parts)
         folder = self.path(kind, key)
-        if folder.exists():
+        with explained("read", folder):
+            there = folder.exists()
+        if there:
             try:
                 self.verify(folder)
                 return read(folder)

@@ -210,9 +210,14 @@ def test_cells_are_timed_in_turn_after_a_warm_up(tiny, monkeypatch):
     models = {name: dataclasses.replace(tiny, name=name) for name in "abc"}
     problems = load_problems("arithmetic", limit=4)
     frame = time_generation(models, problems, Sampling(12), rounds=3, progress=False)
-    assert [c[0] for c in calls[:3]] == ["a", "b", "c"] and {c[1:] for c in calls[:3]} == {(2, 8, None)}
-    assert "".join(c[0] for c in calls[3:]) == "abcbcacab" == "".join(frame["name"])
-    assert {c[1:] for c in calls[3:]} == {(4, 12, None)}, "the cache has no part in a timing"
+    warm, timed = calls[::2], calls[1::2]
+    assert {c[1:] for c in warm} == {(2, 8, None)} and [c[0] for c in warm] == [c[0] for c in timed]
+    assert "".join(c[0] for c in timed) == "abcbcacab" == "".join(frame["name"])
+    assert {c[1:] for c in timed} == {(4, 12, None)}, "the cache has no part in a timing"
+    lazy = time_generation(
+        {name: lambda model=model: model for name, model in models.items()}, problems, Sampling(12), progress=False
+    )
+    assert list(lazy["name"]) == ["a", "b", "c"] and set(lazy["tokens"]) == set(frame["tokens"])
     assert list(frame["round"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2] and set(frame["problems"]) == {4}
     tokens = sum(len(t.output_ids) for t in generate(tiny, problems, Sampling(12), progress=False))
     assert set(frame["tokens"]) == {tokens} and (frame["minutes"] > 0).all()

@@ -44,3 +44,8 @@ def test_any_text_is_right_against_itself_and_no_text_raises(text):
     assert grade(text, text) is True
     assert grade(text, text + " x") is False
     assert grade(None, text) is False
+
+
+def test_the_last_box_is_the_answer():
+    assert grade(r"First \boxed{7}, then the total is \boxed{42}.", "42") and not grade(r"The total is \boxed{41}.", "42")
+    assert grade(r"\boxed{1,042}", "1042")

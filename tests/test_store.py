@@ -71,8 +71,10 @@ def test_different_values_have_different_keys(a, b):
     assert (key_of(part=a) == key_of(part=b)) == same
 
 
-def test_a_key_is_the_hash_of_the_sorted_json_and_of_the_format():
-    text = json.dumps({"a": [1, 2.5], "b": "ü", "format": room.FORMAT}, sort_keys=True)
+def test_a_key_is_the_hash_of_the_sorted_json_the_format_and_the_version():
+    from racviz import __version__
+
+    text = json.dumps({"a": [1, 2.5], "b": "ü", "format": room.FORMAT, "racviz": __version__}, sort_keys=True)
     assert key_of(b="ü", a=(1, 2.5)) == hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from racviz.errors import NumericalError
 from racviz.generation import Completion, Request, Sampling
 
 
@@ -150,8 +151,11 @@ def choose(logits: torch.Tensor, sampling: Sampling, uniform: torch.Tensor | Non
 
     logits `[B, V]` fp32, uniform `[B]` in [0, 1) or None for greedy; returns `[B]`.
     """
+    if not torch.isfinite(logits.max()) or torch.isnan(logits).any():
+        raise NumericalError("the logits are not finite while generating; check the weights, or load the model in float32")
     if sampling.temperature == 0 or uniform is None:
         return logits.argmax(-1)
+    logits = logits - logits.max(-1, keepdim=True).values  # so that a tiny temperature divides nothing but negatives
     probability, order = torch.softmax(logits / sampling.temperature, -1).sort(-1, descending=True)  # [B, V]
     cumulative = probability.cumsum(-1)
     inside = cumulative - probability < sampling.top_p  # the first token always is

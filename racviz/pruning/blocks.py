@@ -52,6 +52,13 @@ class Scope:
             for p in e.parameters()
         }
         chosen: dict[int, dict[str, nn.Linear]] = {}
+        experts = [name for name, p in blocks[0].named_parameters() if p.ndim >= 3]
+        experts += [name for name, p in blocks[-1].named_parameters() if p.ndim >= 3]
+        if experts and self.modules in ("all", "mlp"):
+            raise ParameterError(
+                f"{type(model).__name__} holds experts as 3-D parameters ({experts[0]}), which are not pruned yet; "
+                f"scope={self.modules!r} would leave most of the model as it is. scope='self_attn' prunes the attention alone."
+            )
         for index, block in enumerate(blocks):
             if 1 + index * 3 // len(blocks) not in self.thirds:
                 continue

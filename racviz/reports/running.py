@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import RacvizError, unknown
+from racviz.errors import ParameterError, RacvizError, unknown
 from racviz.reports.catalogue import Report, find_report, parameters_of
 from racviz.reports.rendering import render
 from racviz.store import explained
@@ -38,6 +38,8 @@ def run_report(
             raise unknown("parameter", key, allowed)
     page = Path(out) if str(out).endswith(".html") else Path(out) / f"{report.name}.html"
     partial = page.with_suffix(".partial.ipynb")
+    if page.with_suffix(".ipynb").resolve() == report.path.resolve():
+        raise ParameterError(f"out={str(out)!r} would write the executed notebook over {report.path}; choose another folder.")
     with explained("write", page):
         page.parent.mkdir(parents=True, exist_ok=True)
         _execute(report, partial, parameters, progress)

@@ -7,12 +7,14 @@ another, is read from the store; a run that was killed goes on from what is comp
 import json
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from racviz.errors import ParameterError, unknown
 from racviz.evaluation import time_generation
 from racviz.generation import Sampling
+from racviz.models import LoadedModel
 from racviz.store import key_of, write_text
 from racviz.study.parameters import Parameters, as_parameters, parameter_names
 from racviz.study.steps import Steps, read_texts
@@ -44,7 +46,7 @@ class Study(Steps):
             frame = self.evaluation(source, sparsity).frame.drop(columns="output_ids")
             method = "dense" if source == "dense" else self.method
             cell = dict(source=source, method=method, sparsity=sparsity, mode=self.mode, budget=self.budget, model=self.model)
-            cell |= dict(domain=self.domain, seed=self.seed, calibration_tokens=self.calibration_tokens)
+            cell |= dict(domain=self.domain, seed=self.seed, calibration_tokens=self._tokens_of(source))
             frames.append(frame.assign(**cell))
         return pd.concat(frames, ignore_index=True)
 
@@ -79,11 +81,11 @@ class Study(Steps):
             row |= dict(
                 method="dense" if dense else self.method,
                 sparsity=sparsity,
-                calibration_tokens=0 if dense else self.calibration_tokens,
+                calibration_tokens=self._tokens_of(source),
             )
             row |= dict(
                 sparsity_all=0.0 if dense else result.label.get("sparsity_all"),
-                trace_source=self.trace_source if source == "rac" else "",
+                trace_source=self.trace_source if source in ("rac", "prompt-same-problems") else "",
             )
             row |= result.summary() | dict(minutes=minutes.get((source, sparsity)), timed_problems=timing_problems or None)
             rows.append(row)
@@ -98,14 +100,22 @@ class Study(Steps):
         models = {f"{source} {sparsity}": (source, sparsity) for source, sparsity in self.cells}
 
         def make(folder: Path) -> None:
-            loaded = {name: self.dense if cell[0] == "dense" else self.prune(*cell) for name, cell in models.items()}
-            frame = time_generation(loaded, self.test()[:count], sampling, batch_size=self.batch_size, progress=self.progress)
+            lazy = {name: self._lazy(*cell) for name, cell in models.items()}  # one pruned model in memory at a time
+            frame = time_generation(lazy, self.test()[:count], sampling, batch_size=self.batch_size, progress=self.progress)
             write_parquet(folder / "data.parquet", frame, {})
 
+        where = [platform.node(), *machine().values(), accelerator(self.dense)]
         key = dict(cells=[self._cell_key(s, p, self.mode) for s, p in self.cells], problems=self.test()[:count].fingerprint,
-                   sampling=sampling, batch_size=self.batch_size, machine=[platform.node(), *machine().values()])  # fmt: skip
+                   sampling=sampling, batch_size=self.batch_size, machine=where)  # fmt: skip
         frame, _ = self._cached("timing", key, make, lambda folder: read_parquet(folder / "data.parquet"))
         return {models[name]: float(group["minutes"].mean()) for name, group in frame.groupby("name")}
+
+    def _lazy(self, source: str, sparsity: float) -> Callable[[], LoadedModel]:
+        return lambda: self.dense if source == "dense" else self.prune(source, sparsity)
+
+    def _tokens_of(self, source: str) -> int:
+        """The tokens that really calibrated: some sources have fewer than was asked for."""
+        return 0 if source == "dense" else self.calibration(source).tokens
 
     def manifest(self) -> dict[str, Any]:
         """Parameters, keys, versions, machine: what a reader needs to do it again."""
@@ -134,6 +144,14 @@ class Study(Steps):
                 continue
             flat += [(name, str(item)) for name, item in value.items()] if isinstance(value, dict) else [(key, str(value))]
         return pd.DataFrame(flat, columns=["key", "value"])
+
+
+def accelerator(loaded: LoadedModel) -> str:
+    """What computes, for the key of a timing: device, its name, threads, torch."""
+    import torch
+
+    name = torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else ""
+    return f"{loaded.device} {name} {loaded.dtype} {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def machine() -> dict[str, Any]:

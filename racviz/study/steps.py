@@ -11,7 +11,7 @@ from racviz.evaluation import Evaluation, evaluate
 from racviz.generation import Sampling
 from racviz.models import LoadedModel, load_model
 from racviz.problems import ProblemSet, load_problems
-from racviz.pruning import prune, second_moments
+from racviz.pruning import Scope, prune, second_moments
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
 from racviz.store import key_of
 from racviz.study.parameters import Parameters
@@ -19,6 +19,8 @@ from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
 
 CHUNK = 64
 """Problems traced at a time until there are enough calibration tokens."""
+REUSED_MOMENTS = 2**30
+"""Bytes: second moments are kept for the next sparsity where they take no more; else they are made anew, block by block."""
 
 
 class Steps(Parameters):
@@ -116,17 +118,20 @@ class Steps(Parameters):
         calibration = self.calibration(source)
 
         def make(folder: Path) -> None:
-            if mode == "one-pass":
-                how = dict(statistics=self._once(
-                    f"moments {source}", lambda: second_moments(self.dense, calibration, scope=self.scope, thirds=self.thirds)
-                ))  # fmt: skip
-            else:
-                how = dict(calibration=calibration)
+            how: dict[str, Any] = dict(calibration=calibration)
+            if mode == "one-pass" and self._moments_bytes() <= REUSED_MOMENTS:
+                make_moments = lambda: second_moments(self.dense, calibration, scope=self.scope, thirds=self.thirds)  # noqa: E731
+                how = dict(statistics=self._once(f"moments {source}", make_moments))
             prune(self.dense, **how, **parameters, progress=self.progress).save(folder / "checkpoint")
 
         key = dict(model=self.dense.fingerprint, calibration=calibration.fingerprint, **parameters)
         label = f"{source} {sparsity:.0%} {mode}"
         return self._cached("checkpoints", key, make, lambda folder: self._load_pruned(folder / "checkpoint", label))
+
+    def _moments_bytes(self) -> int:
+        """What all second moments of a source would take, at most: fp32, prompt and decode apart, a linear each."""
+        linears = Scope(self.scope, self.thirds).linears(self.dense.model)
+        return sum(8 * linear.in_features**2 for mine in linears.values() for linear in mine.values())
 
     def _load_pruned(self, folder: Path, label: str) -> LoadedModel:
         loaded = load_model(folder, device=self.device, dtype=self.dtype)

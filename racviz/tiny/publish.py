@@ -44,10 +44,13 @@ def model(name: str, run: Path, data: Path, problems_count: int = 500) -> dict:
     config["max_position_embeddings"] = CONTEXT
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     recipe = json.loads((run / "recipe.json").read_text())
+    (target / "model.safetensors").chmod(0o644)
     figures = measure(name, problems_count)
     log = (run / "log.csv").read_text().strip().splitlines()
     seen, minutes = log[-1].split(",")[:2]
-    (target / "README.md").write_text(_card(name, recipe, int(seen), float(minutes), figures), encoding="utf-8")
+    notes = (run / "notes.md").read_text(encoding="utf-8") if (run / "notes.md").exists() else ""
+    (target / "README.md").write_text(_card(name, recipe, int(seen), float(minutes), figures, notes), encoding="utf-8")
+    (target / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     (target / "training_log.csv").write_text("\n".join(log) + "\n")
     return figures
 
@@ -79,7 +82,7 @@ def measure(name: str, count: int) -> dict:
     return figures
 
 
-def _card(name: str, recipe: dict, seen: int, minutes: float, figures: dict) -> str:
+def _card(name: str, recipe: dict, seen: int, minutes: float, figures: dict, notes: str) -> str:
     rows = "\n".join(
         f"| {domain} | {f['accuracy']:.3f} ± {f['se']:.3f} | {f['accuracy_without_thought']:.3f} | {f['median_prompt']:.0f} | "
         f"{f['median_decode']:.0f} | {f['cot_90_over_10']:.1f} | {f['truncated']:.1%} | "
@@ -102,7 +105,7 @@ language reference (a third of the topics). {seen / 1e6:.1f}M tokens in {minutes
 shared, seed {recipe["seed"]}, Python {platform.python_version()}, shipped in bf16.
 
 Commands: `python -m racviz.tiny.train {name} --out runs/{name} --tokens {recipe["tokens"]}`, then
-`python -m racviz.tiny.publish model {name} --run runs/{name}`. The loss log is training_log.csv.
+`python -m racviz.tiny.publish model {name} --run runs/{name}`. The loss log is training_log.csv. {notes}
 
 Measured on this file, one sample a problem at temperature 0.6, top_p 0.95, budget 1,024, on 500 unseen problems a domain
 (split by content), float32 on a CPU, seed 0:
