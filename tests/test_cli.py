@@ -327,3 +327,13 @@ def test_the_cache_is_listed_and_pruned(racviz):
 def test_answers_can_be_read_by_pandas(chain):
     folder, _ = chain
     assert {"problem_id", "answer", "correct"} <= set(pd.read_parquet(folder / "answers.parquet").columns)
+
+
+def test_a_text_parameter_is_taken_as_it_is_written():
+    assert parse_parameters(["pattern=2:4", "problems=3"], {"pattern": "str", "problems": "int"}) == {"pattern": "2:4", "problems": 3}
+
+
+def test_a_model_is_not_pruned_over_its_own_dense_weights(racviz, tiny_folder):
+    before = {path.name: path.stat().st_mtime_ns for path in Path(tiny_folder).iterdir()}
+    refused(racviz("prune", str(tiny_folder), "--out", str(tiny_folder), "--source", "generic"), "name another")
+    assert before == {path.name: path.stat().st_mtime_ns for path in Path(tiny_folder).iterdir()}

@@ -334,3 +334,16 @@ def test_nan_in_weights_names_the_layer(tiny):
     decoder_blocks(broken.model)[1][0].input_layernorm.weight.data[:] = float("inf")
     with pytest.raises(NumericalError, match=r"layers\.0"):
         rv.prune(broken, ragged(tiny), progress=False)
+
+
+def test_experts_that_would_be_left_alone_are_an_error(tiny):
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    config = Qwen3MoeConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, moe_intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, num_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    model = Qwen3MoeForCausalLM(config)
+    with pytest.raises(ParameterError, match=r"3-D parameters.*self_attn"):
+        Scope().linears(model)
+    assert {n for mine in Scope("self_attn").linears(model).values() for n in mine if "self_attn" not in n} == set()

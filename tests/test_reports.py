@@ -266,3 +266,11 @@ def test_a_browser_draws_the_figure(notebook, tmp_path):
         [CHROMIUM, *options, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     ).stdout
     assert 'class="main-svg"' in shown and "scatterlayer" in shown
+
+
+def test_a_report_does_not_overwrite_the_notebook_that_it_runs(notebook):
+    path = Path(notebook("1 + 1"))
+    before = path.read_bytes()
+    with pytest.raises(ParameterError, match="choose another folder"):
+        reports.run_report(str(path), {}, path.parent)
+    assert path.read_bytes() == before

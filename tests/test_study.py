@@ -463,3 +463,18 @@ def test_texts_from_files(tmp_path):
         read_texts(tmp_path / "c.txt")
     with pytest.raises(DataError, match="absent.txt does not exist"):
         read_texts(tmp_path / "absent.txt")
+
+
+def test_moments_too_large_to_keep_are_made_anew_with_the_same_result(tiny_folder, tmp_path, monkeypatch):
+    kept = study_in(tmp_path / "kept", tiny_folder).prune("rac", 0.5)
+    monkeypatch.setattr("racviz.study.steps.REUSED_MOMENTS", 0)
+    monkeypatch.setattr("racviz.study.steps.second_moments", None)  # not to be called
+    anew = study_in(tmp_path / "anew", tiny_folder).prune("rac", 0.5)
+    for name, value in kept.model.state_dict().items():
+        assert (value - anew.model.state_dict()[name]).abs().max() < 1e-5, name
+
+
+def test_a_source_with_fewer_tokens_is_labelled_with_what_it_has(tiny_folder, tmp_path):
+    study = study_in(tmp_path, tiny_folder, sources=("rac", "prompt-same-problems"), calibration_tokens=3000)
+    used = study.results().set_index("source")["calibration_tokens"]
+    assert used["rac"] == study.calibration_tokens > used["prompt-same-problems"] == study.calibration("prompt-same-problems").tokens

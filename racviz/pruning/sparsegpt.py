@@ -34,22 +34,20 @@ def sparsegpt(
     mask = torch.zeros_like(w, dtype=torch.bool)
     for start in range(0, w.shape[1], BLOCK):
         end = min(start + BLOCK, w.shape[1])
-        block, factor = w[:, start:end].clone(), u[start:end, start:end]  # [rows, b], [b, b]
-        saliency = (block / factor.diagonal()).square()
-        count = round(sparsity * block.numel())
+        block = w[:, start:end].T.contiguous()  # [b, rows]: a column of W is a row here, contiguous in memory
+        factor = u[start:end, start:end]  # [b, b]
+        saliency = (block / factor.diagonal()[:, None]).square()
         pruned = torch.zeros(block.numel(), dtype=torch.bool, device=w.device)
-        pruned[saliency.flatten().topk(count, largest=False).indices] = True
+        pruned[saliency.flatten().topk(round(sparsity * block.numel()), largest=False, sorted=False).indices] = True
         pruned = pruned.view_as(block)
-        errors = torch.zeros_like(block)
+        dropped = pruned / factor.diagonal()[:, None]  # 1 / U_jj where pruned, 0 where kept
+        errors = torch.empty_like(block)
         for j in range(end - start):
-            column = block[:, j]
-            kept = column.masked_fill(pruned[:, j], 0.0)
-            errors[:, j] = (column - kept) / factor[j, j]
-            block[:, j:] -= errors[:, j : j + 1] * factor[j : j + 1, j:]
-            block[:, j] = kept
-        w[:, start:end] = block
-        mask[:, start:end] = pruned
-        w[:, end:] -= errors @ u[start:end, end:]
+            torch.mul(block[j], dropped[j], out=errors[j])
+            block[j + 1 :].addr_(factor[j, j + 1 :], errors[j], alpha=-1)
+        w[:, start:end] = block.masked_fill(pruned, 0.0).T
+        mask[:, start:end] = pruned.T
+        w[:, end:] -= errors.T @ u[start:end, end:]
     return w, mask, {"damping": damping, "retries": retries, "dead": int(dead.sum())}
 
 
