@@ -68,18 +68,21 @@ def test_agrees_with_float64(shape, sparsity):
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.7])
-def test_agrees_with_llm_compressor(sparsity):
+@pytest.mark.parametrize("tokens", [400, 4000])
+def test_agrees_with_llm_compressor(sparsity, tokens):
     peer = pytest.importorskip("llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify", reason="llmcompressor is a dev extra")
-    weight, moment = correlated(96, 320, dead=(3,))
-    linear = torch.nn.Linear(320, 96, bias=False)
+    weight, moment = correlated(96, 256, tokens=tokens, dead=(3,))
+    linear = torch.nn.Linear(256, 96, bias=False)
     linear.weight.data = weight.clone()
+    count, size = round(sparsity * 96 * 128), 96 * 128
     _, other = peer.sparsify_weight(
-        module=linear, hessians_dict={linear: moment.clone()}, sparsity=sparsity, prune_n=0, prune_m=0, block_size=128,
-        dampening_frac=0.01, preserve_sparsity_mask=False,
+        module=linear, hessians_dict={linear: moment.clone()}, prune_n=0, prune_m=0, block_size=128, dampening_frac=0.01,
+        sparsity=(count - 0.5) / size, preserve_sparsity_mask=False,  # the peer prunes int(sparsity · size) + 1 of a block
     )  # fmt: skip
     pruned, mask, _ = sparsegpt(weight, moment, sparsity)
+    other = other.detach().float()
     assert ((other == 0) == mask).float().mean() > 0.999
-    theirs = error_of(weight, other.float(), moment)
+    theirs = error_of(weight, other, moment)
     assert abs(error_of(weight, pruned, moment) - theirs) < 1e-3 * theirs
 
 
