@@ -120,8 +120,9 @@ class Steps(Parameters):
         def make(folder: Path) -> None:
             how: dict[str, Any] = dict(calibration=calibration)
             if mode == "one-pass" and self._moments_bytes() <= REUSED_MOMENTS:
-                make_moments = lambda: second_moments(self.dense, calibration, scope=self.scope, thirds=self.thirds)  # noqa: E731
-                how = dict(statistics=self._once(f"moments {source}", make_moments))
+                how = dict(statistics=self._once(
+                    f"moments {source}", lambda: second_moments(self.dense, calibration, scope=self.scope, thirds=self.thirds)
+                ))  # fmt: skip
             prune(self.dense, **how, **parameters, progress=self.progress).save(folder / "checkpoint")
 
         key = dict(model=self.dense.fingerprint, calibration=calibration.fingerprint, **parameters)
