@@ -330,7 +330,10 @@ def test_answers_can_be_read_by_pandas(chain):
 
 
 def test_a_text_parameter_is_taken_as_it_is_written():
-    assert parse_parameters(["pattern=2:4", "problems=3"], {"pattern": "str", "problems": "int"}) == {"pattern": "2:4", "problems": 3}
+    assert parse_parameters(["pattern=2:4", "problems=3"], {"pattern": "str", "problems": "int"}) == {
+        "pattern": "2:4",
+        "problems": 3,
+    }
 
 
 def test_a_model_is_not_pruned_over_its_own_dense_weights(racviz, tiny_folder):

@@ -477,4 +477,9 @@ def test_moments_too_large_to_keep_are_made_anew_with_the_same_result(tiny_folde
 def test_a_source_with_fewer_tokens_is_labelled_with_what_it_has(tiny_folder, tmp_path):
     study = study_in(tmp_path, tiny_folder, sources=("rac", "prompt-same-problems"), calibration_tokens=3000)
     used = study.results().set_index("source")["calibration_tokens"]
-    assert used["rac"] == study.calibration_tokens > used["prompt-same-problems"] == study.calibration("prompt-same-problems").tokens
+    assert (
+        used["rac"]
+        == study.calibration_tokens
+        > used["prompt-same-problems"]
+        == study.calibration("prompt-same-problems").tokens
+    )
