@@ -47,12 +47,12 @@ POOL = 8
 class Recipe:
     model: str
     tokens: int = 12_000_000
-    batch_tokens: int = 6144
+    batch_tokens: int = 4096
     peak: float = 4e-3
     adamw_share: float = 0.25
     """AdamW's learning rate as a share of Muon's: embeddings and head take smaller steps than matrices of the blocks."""
     warmup: float = 0.02
-    cooldown: float = 0.5
+    cooldown: float = 0.8
     english: float = 0.04
     arithmetic: float = 0.5
     optimizer: str = "muon"
