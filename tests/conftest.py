@@ -4,12 +4,15 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: nothing here asks the network for anything
 
+import signal
 import sys
 
 import hypothesis
 import pytest
 
 from racviz.store import Store, resource
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore Ctrl-C
 
 hypothesis.settings.register_profile("racviz", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("racviz")
