@@ -4,7 +4,7 @@ The tokenwise error is the paper's, of Figure 2: e_t = ‖x_dense,t − x_pruned
 teacher-forced sequence (prompt + the dense model's greedy output); the ratio is r_t = e_t(numerator) / e_t(denominator).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from racviz.errors import DataError, NumericalError, OverlapError, ParameterErro
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.pruning.blocks import Scope, decoder_blocks
 from racviz.pruning.driver import relative_error
-from racviz.pruning.moments import block_moments, open_stream
+from racviz.pruning.moments import batches_by_length, block_moments, open_stream
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
 METRICS = ("hidden", "kl")
@@ -107,9 +107,10 @@ def reconstruction_errors(
     if rollouts.tokenizer != tokenizer_fingerprint(dense.tokenizer):
         raise DataError(f"the rollouts were made with another tokenizer (by {rollouts.model!r}) than that of {dense.name!r}.")
     refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
+    lengths = [len(t.prompt_ids) + len(t.output_ids) for t in rollouts]
     pieces: dict[int, dict[str, np.ndarray]] = {}
     with tqdm(total=len(rollouts), desc="errors", unit="rollout", disable=not progress, leave=False) as bar:
-        for rows in _batches(rollouts, batch_tokens):
+        for rows in batches_by_length(lengths, batch_tokens):
             ids, mask = _padded([rollouts[k] for k in rows], dense)
             reference = _states(dense, ids, metric, layer)
             columns = {"norm_dense": reference.float().norm(dim=-1)}  # [B, T]
@@ -133,19 +134,6 @@ def _shared_label(pruned: dict[str, LoadedModel]) -> dict[str, Any]:
             label[key] = next(iter(values.values()))
     label["calibration_tokens"] = {name: m.provenance.get("calibration", {}).get("tokens") for name, m in pruned.items()}
     return label
-
-
-def _batches(rollouts: Traces, batch_tokens: int) -> Iterator[list[int]]:
-    check(batch_tokens >= 1, "batch_tokens", batch_tokens, "an integer >= 1")
-    lengths = [len(t.prompt_ids) + len(t.output_ids) for t in rollouts]
-    batch: list[int] = []
-    for k in sorted(range(len(lengths)), key=lambda k: (lengths[k], k)):
-        if batch and (len(batch) + 1) * lengths[k] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(k)
-    if batch:
-        yield batch
 
 
 def _padded(traces: list[Trace], loaded: LoadedModel) -> tuple[torch.Tensor, torch.Tensor]:

@@ -95,7 +95,7 @@ def prune_linear(name: str, linear: torch.nn.Linear, moment: torch.Tensor, spars
     if not torch.isfinite(weight).all():
         raise NumericalError(f"the weights of {name} are not finite")
     moment = moment.to(weight)
-    pruned, mask, details = sparsegpt(weight, moment, sparsity, name)
+    pruned, _, details = sparsegpt(weight, moment, sparsity, name)
     rounded = pruned.to(linear.weight.dtype)
     if not torch.isfinite(rounded).all():
         raise NumericalError(f"the pruned weights of {name} are not finite in {linear.weight.dtype}; load the model in float32")

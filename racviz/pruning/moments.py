@@ -105,11 +105,10 @@ class Stream:
 
 def open_stream(loaded: LoadedModel, calibration: CalibrationSet, batch_tokens: int = BATCH_TOKENS) -> Stream:
     """Embed the calibration tokens and learn how the model calls its blocks."""
-    check(batch_tokens >= 1, "batch_tokens", batch_tokens, "an integer >= 1")
     model, pad = loaded.model, loaded.tokenizer.pad_token_id or 0
     _, blocks = decoder_blocks(model)
     stream = Stream([], [], [], [], [], loaded.device)
-    for rows in _batches([len(ids) for ids in calibration.sequences], batch_tokens):
+    for rows in batches_by_length([len(ids) for ids in calibration.sequences], batch_tokens):
         longest = max(len(calibration.sequences[k]) for k in rows)
 
         def padded(arrays, fill, dtype, rows=rows, longest=longest) -> torch.Tensor:
@@ -128,15 +127,17 @@ def open_stream(loaded: LoadedModel, calibration: CalibrationSet, batch_tokens: 
     return stream
 
 
-def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
+def batches_by_length(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
     """Rows of like length together, so that padding is rare; each batch within `batch_tokens` when padded."""
+    check(batch_tokens >= 1, "batch_tokens", batch_tokens, "an integer >= 1")
     batch: list[int] = []
     for k in sorted(range(len(lengths)), key=lambda k: (lengths[k], k)):
         if batch and (len(batch) + 1) * lengths[k] > batch_tokens:
             yield batch
             batch = []
         batch.append(k)
-    yield batch
+    if batch:
+        yield batch
 
 
 def _probe(model, blocks: nn.ModuleList, ids: torch.Tensor):
