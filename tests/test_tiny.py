@@ -247,7 +247,7 @@ def test_thoughts_are_long_vary_in_length_and_fit_the_budget(tokenizer, style):
     thoughts = [count(tokenizer, f"<think>{text}</think>") for _, text in lessons]
     low, median, high = np.percentile(thoughts, (10, 50, 90))
     assert median >= 150 and median >= 4 * np.median(prompts)
-    assert high / low >= 2.4  # of 400 lessons; the models' own thoughts are held to 2.5 in test_claims.py
+    assert high / low >= (2.4 if style == "changes" else 2.5)  # `changes` falls short since the programs were made easier
     assert max(thoughts) < BUDGET - 8  # the answer comes after
 
 
