@@ -15,9 +15,10 @@ import torch
 from racviz.calibration import DECODE, PROMPT, CalibrationSet
 from racviz.errors import DataError, NumericalError, OverlapError, ParameterError, check, unknown
 from racviz.models import LoadedModel, tokenizer_fingerprint
-from racviz.pruning.blocks import Scope, decoder_blocks
+from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.driver import relative_error
-from racviz.pruning.moments import batches_by_length, block_moments, open_stream
+from racviz.pruning.moments import block_moments
+from racviz.pruning.stream import batches_by_length, open_stream
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
 METRICS = ("hidden", "kl")
@@ -235,4 +236,4 @@ def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollout
 
 def _weight(loaded: LoadedModel, layer: str) -> torch.Tensor:
     _, index, inner = layer.split(".", 2)
-    return decoder_blocks(loaded.model)[1][int(index)].get_submodule(inner).weight.detach().float()
+    return read_weight(decoder_blocks(loaded.model)[1][int(index)].get_submodule(inner))

@@ -1,9 +1,11 @@
 """The decoder blocks of a transformers model, and the linears in them that a scope selects."""
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from racviz.errors import ParameterError, check
@@ -18,6 +20,27 @@ def decoder_blocks(model) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and len(module) == depth:
             return name, module
     raise ParameterError(f"{type(model).__name__} has no list of {depth} decoder blocks; this architecture is not supported.")
+
+
+def is_linear(module: nn.Module) -> bool:
+    """A linear layer: `nn.Linear`, or the transposed `Conv1D` of GPT-2."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def read_weight(linear: nn.Module) -> torch.Tensor:
+    """The weight as `[rows, columns]` = [outputs, inputs], in fp32; a copy."""
+    weight = linear.weight.detach()
+    return (weight if isinstance(linear, nn.Linear) else weight.T).to(torch.float32, copy=True).contiguous()
+
+
+def read_columns(linear: nn.Module) -> int:
+    """How many inputs the linear has."""
+    return linear.weight.shape[1 if isinstance(linear, nn.Linear) else 0]
+
+
+def write_weight(linear: nn.Module, weight: torch.Tensor) -> None:
+    """Set the weight from `[rows, columns]`, rounded to the dtype it has."""
+    linear.weight.data.copy_(weight if isinstance(linear, nn.Linear) else weight.T)
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,7 @@ class Scope:
                 f"scope must be 'all', 'mlp' or a regular expression; {self.modules!r} is none: {error}."
             ) from error
 
-    def linears(self, model) -> dict[int, dict[str, nn.Linear]]:
+    def linears(self, model) -> dict[int, dict[str, nn.Module]]:
         """For each block index the selected linears by name. Embeddings and the head are in no block, so never here."""
         _, blocks = decoder_blocks(model)
         tied = {
@@ -65,14 +88,17 @@ class Scope:
             found = {
                 f"layers.{index}.{name}": module
                 for name, module in block.named_modules()
-                if isinstance(module, nn.Linear) and id(module.weight) not in tied and self._selects(f"layers.{index}.{name}")
+                if is_linear(module) and id(module.weight) not in tied and self._selects(f"layers.{index}.{name}")
             }
             if found:
                 chosen[index] = found
         if not chosen:
+            names = [name for name, module in blocks[0].named_modules() if is_linear(module)]
+            near = difflib.get_close_matches(self.modules, names, n=3, cutoff=0.3) or names[:3]
             raise ParameterError(
-                f"scope={self.modules!r} with thirds={self.thirds} selects no linear of {type(model).__name__}; "
-                "names look like 'layers.0.self_attn.q_proj'. Expert weights held as 3-D parameters are not linears."
+                f"scope={self.modules!r} with thirds={self.thirds} selects no linear of {type(model).__name__} "
+                f"({len(blocks)} blocks). Names in a block are, for example, {', '.join(near)}; the whole name is like "
+                f"'layers.0.{near[0]}'."
             )
         return chosen
 
@@ -92,3 +118,10 @@ def sparsity_of(model, names: Sequence[str]) -> tuple[float, float]:
         zeros, total = zeros + int((weight == 0).sum()), total + weight.numel()
     all_zeros = sum(int((p == 0).sum()) for p in model.parameters())
     return zeros / total, all_zeros / sum(p.numel() for p in model.parameters())
+
+
+def summary(names: Iterable[str]) -> str:
+    """Which linears of how many blocks: `28 linears in 4 blocks (0-3): self_attn.q_proj, …`."""
+    pairs = [name.split(".", 2)[1:] for name in names]
+    blocks, inner = sorted({int(index) for index, _ in pairs}), dict.fromkeys(name for _, name in pairs)
+    return f"{len(pairs)} linears in {len(blocks)} blocks ({blocks[0]}-{blocks[-1]}): {', '.join(inner)}"

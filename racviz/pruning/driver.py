@@ -4,106 +4,213 @@
 on what the pruned blocks before it put out.
 """
 
+import contextlib
+import sys
 import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from racviz.calibration import CalibrationSet
-from racviz.errors import NumericalError, ParameterError, check, unknown
+from racviz.errors import DataError, NumericalError, ParameterError, check, unknown
 from racviz.models import LoadedModel
-from racviz.pruning.blocks import Scope, decoder_blocks, sparsity_of
-from racviz.pruning.moments import Moment, SecondMoments, block_moments, describe, open_stream, run_block
-from racviz.pruning.sparsegpt import sparsegpt
+from racviz.pruning.allocation import Allocation, allocate, needs_norms
+from racviz.pruning.blocks import Scope, decoder_blocks, read_columns, read_weight, sparsity_of, summary, write_weight
+from racviz.pruning.inputs import LinearInputs
+from racviz.pruning.interface import Solver
+from racviz.pruning.moments import SecondMoments, block_moments, describe, input_norms, summed_in
+from racviz.pruning.patterns import Pattern
+from racviz.pruning.solvers import solver_named
+from racviz.pruning.stream import open_stream, run_block
+from racviz.pruning.workspace import Workspace
 from racviz.store import key_of
 
-METHODS = ("sparsegpt",)
-PATTERNS = ("unstructured",)
 MODES = ("one-pass", "sequential")
 
 
 def prune(
-    dense: LoadedModel, calibration: CalibrationSet | None = None, *, method: str = "sparsegpt", sparsity: float = 0.5,
-    pattern: str = "unstructured", scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3), mode: str = "one-pass",
-    statistics: SecondMoments | None = None, inplace: bool = False, progress: bool = True,
+    dense: LoadedModel, calibration: CalibrationSet | None = None, *, method: str | Solver = "sparsegpt",
+    sparsity: float | None = None, pattern: str = "unstructured", allocation: Allocation = "uniform", keep_zeros: bool = False,
+    scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3), mode: str = "one-pass", statistics: SecondMoments | None = None,
+    prompt_weight: float = 1.0, decode_weight: float = 1.0, precision: str = "float32", workspace: str | Path | None = None,
+    inplace: bool = False, progress: bool = True,
 ) -> LoadedModel:  # fmt: skip
     """Prune a model in one shot.
 
     dense: left untouched unless `inplace=True`. calibration: a calibration set; or, in one-pass mode, `statistics` from
-    `second_moments`. sparsity: the fraction of zeros in each pruned linear, in [0, 1). The weights are solved in fp32 and
-    rounded to the dtype that they were loaded in. Embeddings and the head are never touched. The result's `report` has a
-    row a linear: sparsity, relative error on the calibration set, damping, seconds.
+    `second_moments`. method: a solver's name (`magnitude`, `wanda`, `sparsegpt`, `alps`, each also with `+refit`) or a callable
+    as `racviz.pruning.interface` says. sparsity: the fraction of zeros in the pruned linears together, in [0, 1); 0.5, or what
+    an `n:m` pattern fixes. allocation: how it is shared out over the linears (`uniform`, `owl`, a mapping from regular
+    expressions, a callable). keep_zeros: weights that are zero stay so. prompt_weight, decode_weight: H = w_P H_P + w_D H_D.
+    workspace: a folder in which hidden states are kept instead of in memory and finished blocks are durable: the same call goes
+    on there after it was killed. The weights are solved in fp32 and rounded to the dtype that they were loaded in. Embeddings
+    and the head are never touched. The result's `report` has a row a linear: sparsity, relative error on the calibration set,
+    seconds, and what the solver says.
 
-    Raises ParameterError for what is not allowed, NumericalError (with the layer) where the numbers are not finite.
+    Raises ParameterError for what is not allowed, DataError for tokens that the model does not have, NumericalError (with the
+    layer) where the numbers are not finite.
     """
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
-    if pattern not in PATTERNS:
-        raise unknown("pattern", pattern, PATTERNS)
+    solver, shape = solver_named(method), Pattern.parse(pattern, keep_zeros)
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
-    check(isinstance(sparsity, int | float) and 0 <= sparsity < 1, "sparsity", sparsity, "in [0, 1), the fraction of zeros")
+    check(
+        sparsity is None or (_is_number(sparsity) and 0 <= sparsity < 1),
+        "sparsity",
+        sparsity,
+        "in [0, 1), the fraction of zeros",
+    )
+    for name, value in (("prompt_weight", prompt_weight), ("decode_weight", decode_weight)):
+        check(_is_number(value) and 0 <= value < float("inf"), name, value, "a number >= 0")
+    sparsity = shape.resolve(sparsity)
+    _check_calibration(dense, calibration, statistics, mode)
+    chosen = Scope(scope, thirds)
+    flat = {name: linear for mine in chosen.linears(dense.model).values() for name, linear in mine.items()}
+    for name, linear in flat.items():
+        shape.check_columns(read_columns(linear), name)
+    _warn_of_few_tokens(flat, calibration.tokens if calibration is not None else statistics.calibration["tokens"])
+    norms = input_norms(dense, calibration, statistics, chosen) if needs_norms(allocation) else {}
+    shares = allocate(flat, sparsity, allocation, shape, norms)
+    parameters = dict(
+        method=method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__),
+        sparsity=sparsity, pattern=str(shape), allocation=allocation if isinstance(allocation, str) else "given", scope=scope,
+        thirds=list(chosen.thirds), mode=mode,
+    )  # fmt: skip
+    if (prompt_weight, decode_weight) != (1.0, 1.0):
+        parameters |= dict(prompt_weight=float(prompt_weight), decode_weight=float(decode_weight))
+    label = describe(calibration) if calibration is not None else statistics.calibration
+    identity = key_of(base=dense.fingerprint, parameters={**parameters, "keep_zeros": keep_zeros, "precision": precision},
+                      shares=shares, calibration=label["fingerprint"])  # fmt: skip
+    if progress:
+        from tqdm.auto import tqdm
+
+        tqdm.write(f"{parameters['method']} to {sparsity:.0%}, {mode}: {summary(flat)}", file=sys.stderr)
+    target = dense if inplace else dense.copy()
+    run = _Run(target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision)
+    rows = run.blocks(calibration, statistics, Workspace(workspace, identity), progress)
+    return _finish(dense, target, rows, label, parameters, identity)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_calibration(dense, calibration, statistics, mode) -> None:
     if (calibration is None) == (statistics is None):
         raise ParameterError("pass either a calibration set or statistics=second_moments(…), not both and not neither")
-    if statistics is not None and mode == "sequential":
-        raise ParameterError("statistics are of the dense model; mode='sequential' needs the calibration set itself")
-    if statistics is not None and statistics.model_fingerprint != dense.fingerprint:
-        raise ParameterError("these statistics are of another model; compute them with second_moments(dense, calibration)")
-    chosen = Scope(scope, thirds)
-    chosen.linears(dense.model)  # refuse a scope that selects nothing before the model is copied
-    target = dense if inplace else dense.copy()
-    linears = chosen.linears(target.model)
-    rows = _prune_blocks(target, linears, calibration, statistics, sparsity, mode, progress)
-    return _finish(dense, target, rows, calibration, statistics, dict(
-        method=method, sparsity=float(sparsity), pattern=pattern, scope=scope, thirds=list(chosen.thirds), mode=mode,
-    ))  # fmt: skip
+    if statistics is not None:
+        if mode == "sequential":
+            raise ParameterError("statistics are of the dense model; mode='sequential' needs the calibration set itself")
+        if statistics.model_fingerprint != dense.fingerprint:
+            raise ParameterError("these statistics are of another model; compute them with second_moments(dense, calibration)")
+        return
+    largest, size = max(int(ids.max()) for ids in calibration.sequences), dense.model.get_input_embeddings().num_embeddings
+    if largest >= size:
+        raise DataError(
+            f"the calibration set {calibration.source!r} holds token {largest}, beyond the {size} of {dense.name!r}; "
+            "was it made with another tokenizer? Make it anew with calibration_set(…, dense)."
+        )
 
 
-def _prune_blocks(target, linears, calibration, statistics, sparsity, mode, progress) -> list[dict[str, Any]]:
-    from tqdm.auto import tqdm
+def _warn_of_few_tokens(linears, tokens: int) -> None:
+    columns, name = max((read_columns(linear), name) for name, linear in linears.items())
+    if tokens < columns:
+        warnings.warn(
+            f"{tokens} calibration tokens are fewer than the {columns} columns of {name}: its second moment is singular, and only "
+            "the damping makes it solvable. Take several times as many tokens as columns.",
+            stacklevel=3,
+        )
 
-    _, blocks = decoder_blocks(target.model)
-    stream = open_stream(target, calibration) if calibration is not None else None
-    rows: list[dict[str, Any]] = []
-    total = sum(map(len, linears.values()))
-    with tqdm(total=total, desc=f"prune {sparsity:.0%}", unit="linear", disable=not progress, leave=False) as bar:
-        for index in range(max(linears) + 1):
-            mine = linears.get(index, {})
-            if stream is not None:
-                moments = block_moments(blocks[index], index, mine, stream, keep=mode == "one-pass")
-            else:
-                moments = {name: _held(statistics, name) for name in mine}
-            for name, linear in mine.items():
-                rows.append(prune_linear(name, linear, moments[name].mixed(), sparsity))
+
+class _Run:
+    """One pruning run: what all blocks have in common."""
+
+    def __init__(self, target, linears, solver, pattern, shares, mode, weights, precision) -> None:
+        self.target, self.linears, self.solver, self.pattern = target, linears, solver, pattern
+        self.shares, self.mode, self.weights, self.dtype = shares, mode, weights, summed_in(precision)
+
+    def blocks(self, calibration, statistics, workspace: Workspace, progress: bool) -> list[dict[str, Any]]:
+        """Prune block after block; returns the rows of the report."""
+        from tqdm.auto import tqdm
+
+        _, blocks = decoder_blocks(self.target.model)
+        last = max(self.linears)
+        bar = tqdm(total=len(self.shares), desc="prune", unit="linear", disable=not progress, leave=False)
+        with bar, full_precision():
+            done = workspace.restore(blocks)
+            bar.update(len(workspace.rows))
+            stream = None
+            if calibration is not None and done <= last:
+                stream = open_stream(self.target, calibration, folder=workspace.folder, block=done)
+            for index in range(done, last + 1):
+                mine = self.linears.get(index, {})
+                if stream is not None:
+                    moments = block_moments(blocks[index], index, mine, stream, keep=self.mode == "one-pass", dtype=self.dtype)
+                else:
+                    moments = {name: statistics.of(name) for name in mine}
+                new = list(self._solve(mine, moments, bar))
+                if self.mode == "sequential":
+                    run_block(blocks[index], index, stream, keep=True)
+                workspace.keep(index, blocks[index], new)
+                if stream is not None:
+                    stream.hidden.drop(until=index if index < last else index + 1)
+        return workspace.rows
+
+    def _solve(self, linears, moments, bar) -> Iterator[dict[str, Any]]:
+        """Prune the linears of one block, those with the same input one after the other, so that one factor is held at a time."""
+        order = sorted(linears, key=lambda name: list(moments).index(name) if name in moments else -1)
+        groups: dict[int, list[str]] = {}
+        for name in order:
+            groups.setdefault(id(moments[name]), []).append(name)
+        for names in groups.values():
+            inputs = LinearInputs(moments[names[0]].mixed(*self.weights).float(), names[0])
+            for name in names:
+                yield prune_linear(name, linears[name], inputs, self.solver, self.pattern, self.shares[name])
                 bar.update()
-            if mode == "sequential":
-                run_block(blocks[index], index, stream, keep=True)
-    return rows
 
 
-def _held(statistics: SecondMoments, name: str) -> Moment:
-    if name not in statistics.by_linear:
-        raise ParameterError(f"the statistics hold nothing for {name}; compute them with the same scope and thirds")
-    return statistics.by_linear[name]
-
-
-@torch.inference_mode()
-def prune_linear(name: str, linear: torch.nn.Linear, moment: torch.Tensor, sparsity: float) -> dict[str, Any]:
+@torch.no_grad()
+def prune_linear(
+    name: str, linear: torch.nn.Module, inputs: LinearInputs, solver: Solver, pattern: Pattern, sparsity: float
+) -> dict[str, Any]:
     """Prune one linear in place; returns its row of the report."""
-    began = time.monotonic()
-    weight = linear.weight.detach().float()  # [rows, columns]
+    began, factored = time.monotonic(), inputs.factor_seconds
+    weight = read_weight(linear)  # [rows, columns]
     if not torch.isfinite(weight).all():
         raise NumericalError(f"the weights of {name} are not finite")
-    moment = moment.to(weight)
-    pruned, _, details = sparsegpt(weight, moment, sparsity, name)
-    rounded = pruned.to(linear.weight.dtype)
+    inputs.moment = inputs.moment.to(weight.device)
+    pruned, mask, details = solver(weight, inputs, pattern, sparsity)
+    _check_solved(name, weight, pruned, mask, sparsity, pattern)
+    if pruned.is_cuda:
+        torch.cuda.synchronize()
+    seconds = time.monotonic() - began
+    rounded = pruned.to(linear.weight.dtype).float()
     if not torch.isfinite(rounded).all():
         raise NumericalError(f"the pruned weights of {name} are not finite in {linear.weight.dtype}; load the model in float32")
-    linear.weight.data.copy_(rounded)
+    write_weight(linear, rounded)
+    factor = inputs.factor_seconds - factored
     return {
         "layer": name, "rows": weight.shape[0], "columns": weight.shape[1], "sparsity": float((rounded == 0).float().mean()),
-        "calibration_error": relative_error(weight, rounded.float(), moment), "seconds": time.monotonic() - began, **details,
+        "calibration_error": relative_error(weight, rounded, inputs.moment), "seconds": seconds, "factor_seconds": factor, **details,
     }  # fmt: skip
+
+
+def _check_solved(name, weight, pruned, mask, sparsity, pattern) -> None:
+    """A solver of one's own may return anything."""
+    if pruned.shape != weight.shape or mask.shape != weight.shape or mask.dtype != torch.bool:
+        raise ParameterError(
+            f"the solver returned weights {tuple(pruned.shape)} and a mask {tuple(mask.shape)} of {mask.dtype} for {name}; both "
+            f"must be {tuple(weight.shape)}, the mask bool"
+        )
+    if pruned[mask].any():
+        raise ParameterError(f"the solver left weights of {name} that are not zero where its mask says pruned")
+    got = float((pruned == 0).float().mean()) if pattern.keep_zeros else float(mask.float().mean())
+    if got < sparsity - 0.005 or (got > sparsity + 0.005 and not pattern.keep_zeros):
+        raise ParameterError(f"the solver pruned {got:.2%} of {name}, asked for was {sparsity:.2%}")
+    if pattern.of and (mask.view(len(mask), -1, pattern.of).sum(-1) < pattern.zeros).any():
+        raise ParameterError(f"the solver's mask of {name} does not have {pattern.zeros} zeros in every {pattern.of} columns")
 
 
 def relative_error(weight: torch.Tensor, pruned: torch.Tensor, moment: torch.Tensor) -> float:
@@ -113,20 +220,30 @@ def relative_error(weight: torch.Tensor, pruned: torch.Tensor, moment: torch.Ten
     return float(((delta @ moment) * delta).sum() / whole) if whole > 0 else 0.0
 
 
-def _finish(dense, target, rows, calibration, statistics, parameters) -> LoadedModel:
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """No TF32 in the products: its ten bits of mantissa would go into moments and factors without a word."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def _finish(dense, target, rows, label, parameters, identity) -> LoadedModel:
     import pandas as pd
 
     from racviz import __version__
 
-    label = describe(calibration) if calibration is not None else statistics.calibration
     own, all_ = sparsity_of(target.model, [row["layer"] for row in rows])
-    base = dense.provenance.get("base", dense.name)
+    base, of = dense.provenance.get("base", dense.name), dense.fingerprint
     problems = sorted({*label["problems"], *dense.calibrated_on})
     target.provenance = {
-        "racviz": __version__, "base": base, "base_fingerprint": dense.fingerprint, "prune": parameters,
+        "racviz": __version__, "base": base, "base_fingerprint": of, "prune": parameters,
         "calibration": {**label, "problems": problems}, "sparsity": own, "sparsity_all": all_, "linears": len(rows),
     }  # fmt: skip
-    target.fingerprint = key_of(base=dense.fingerprint, parameters=parameters, calibration=label["fingerprint"])
+    target.fingerprint = identity
     target.name = f"{base} · {label['source']} · {parameters['method']} {parameters['sparsity']:.0%}"
     target.report = pd.DataFrame(rows)
     return target

@@ -4,36 +4,78 @@ H = sum over calibration tokens of w x xᵀ, `[columns, columns]`. Linears that 
 Blocks run one after the other on the hidden states of all calibration tokens, which are all that is kept.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from racviz.calibration import DECODE, PROMPT, CalibrationSet
-from racviz.errors import NumericalError, check
+from racviz.errors import NumericalError, ParameterError, unknown
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import Scope, decoder_blocks
+from racviz.pruning.stream import Stream, open_stream, run_block
 
-BATCH_TOKENS = 8192
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
-@dataclass
 class Moment:
     """The second moment of one distinct input, prompt and decode tokens apart."""
 
-    columns: int
-    prompt: torch.Tensor = field(repr=False)
-    decode: torch.Tensor = field(repr=False)
-    tokens: tuple[int, int] = (0, 0)
+    def __init__(self, columns: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> None:
+        self.columns, self.dtype, self.device = columns, dtype, torch.device(device)
+        self.sums: dict[int, torch.Tensor] = {}
+        """By phase `[columns, columns]`; only the upper blocks are filled until `finish`."""
+        self.tokens = [0, 0]
+
+    def add(self, phase: int, x: torch.Tensor) -> None:
+        """H_phase += Σ x xᵀ, x `[tokens, columns]`."""
+        self.tokens[phase] += len(x)
+        if len(x):
+            if phase not in self.sums:
+                self.sums[phase] = torch.zeros(self.columns, self.columns, dtype=self.dtype, device=x.device)
+            symmetric_update(self.sums[phase], x.to(self.dtype))
+
+    def finish(self) -> "Moment":
+        """Mirror the upper triangle into the lower."""
+        for total in self.sums.values():
+            total.triu_().add_(total.triu(1).T)
+        return self
+
+    @property
+    def prompt(self) -> torch.Tensor:
+        return self._of(PROMPT)
+
+    @property
+    def decode(self) -> torch.Tensor:
+        return self._of(DECODE)
+
+    def _of(self, phase: int) -> torch.Tensor:
+        zeros = torch.zeros(self.columns, self.columns, dtype=self.dtype, device=self.device)
+        return self.sums.get(phase, zeros)
 
     def mixed(self, prompt_weight: float = 1.0, decode_weight: float = 1.0) -> torch.Tensor:
         """H = w_P H_P + w_D H_D, `[columns, columns]`."""
-        return prompt_weight * self.prompt + decode_weight * self.decode
+        parts = [(w, self.sums[phase]) for phase, w in ((PROMPT, prompt_weight), (DECODE, decode_weight)) if phase in self.sums]
+        if not parts:
+            return self.prompt
+        total = parts[0][0] * parts[0][1]
+        for weight, part in parts[1:]:
+            total.add_(part, alpha=weight)
+        return total
+
+
+def symmetric_update(total: torch.Tensor, x: torch.Tensor, width: int = 1024) -> None:
+    """total += xᵀ x in the upper triangle only, x `[tokens, columns]`: panels of `width` columns against those to their right.
+
+    torch has no symmetric rank-k update; panels keep every product a large matmul and do half of the work, and a bit.
+    """
+    columns = x.shape[1]
+    width = min(width, max(128, -(-columns // 8)))
+    for start in range(0, columns, width):
+        end = min(start + width, columns)
+        total[start:end, start:].addmm_(x[:, start:end].T, x[:, start:])
 
 
 @dataclass
@@ -45,6 +87,12 @@ class SecondMoments:
     model_fingerprint: str
     calibration: dict[str, Any]
     """Label, fingerprint and problems of the calibration set."""
+
+    def of(self, name: str) -> Moment:
+        """The moment of a linear. Raises ParameterError where there is none."""
+        if name not in self.by_linear:
+            raise ParameterError(f"the statistics hold nothing for {name}; compute them with the same scope and thirds")
+        return self.by_linear[name]
 
     def save(self, path: str | Path) -> None:
         """Write safetensors; shared moments once."""
@@ -59,7 +107,7 @@ class SecondMoments:
         tensors, tokens = {}, {}
         for name in set(groups.values()):
             moment = self.by_linear[name]
-            tensors[f"{name}|prompt"], tensors[f"{name}|decode"] = moment.prompt, moment.decode
+            tensors |= {f"{name}|{phase}": total for phase, total in moment.sums.items()}
             tokens[name] = moment.tokens
         meta = {"groups": groups, "tokens": tokens, "model": self.model_fingerprint, "calibration": self.calibration}
         with atomic(Path(path)) as temporary:
@@ -74,111 +122,18 @@ class SecondMoments:
         with safe_open(path, "pt") as file:
             meta = json.loads(file.metadata()["racviz"])
             moments = {}
+            held = set(file.keys())
             for name in set(meta["groups"].values()):
-                prompt, decode = file.get_tensor(f"{name}|prompt"), file.get_tensor(f"{name}|decode")
-                moments[name] = Moment(len(prompt), prompt, decode, tuple(meta["tokens"][name]))
+                sums = {phase: file.get_tensor(key) for phase in (PROMPT, DECODE) if (key := f"{name}|{phase}") in held}
+                first = next(iter(sums.values()))
+                moments[name] = Moment(len(first), first.dtype)
+                moments[name].sums, moments[name].tokens = sums, meta["tokens"][name]
         return cls({name: moments[owner] for name, owner in meta["groups"].items()}, meta["model"], meta["calibration"])
 
 
-class _Stop(Exception):
-    """Ends a forward once the blocks' arguments are known."""
-
-
-@dataclass
-class Stream:
-    """The calibration tokens on their way through the blocks: right-padded batches of hidden states.
-
-    Causal attention never looks right, so padding on the right changes nothing on its left, and `real` keeps it out of
-    every moment.
-    """
-
-    hidden: list[torch.Tensor]
-    """`[B, T, d]` each, on `home`."""
-    arguments: list[list[tuple[tuple, dict]]]
-    """For each batch and block, what the block is called with besides the hidden states."""
-    real: list[torch.Tensor]
-    """`[B, T]` bool: not padding."""
-    phases: list[torch.Tensor]
-    weights: list[torch.Tensor]
-    device: torch.device
-
-
-def open_stream(loaded: LoadedModel, calibration: CalibrationSet, batch_tokens: int = BATCH_TOKENS) -> Stream:
-    """Embed the calibration tokens and learn how the model calls its blocks."""
-    model, pad = loaded.model, loaded.tokenizer.pad_token_id or 0
-    _, blocks = decoder_blocks(model)
-    stream = Stream([], [], [], [], [], loaded.device)
-    for rows in batches_by_length([len(ids) for ids in calibration.sequences], batch_tokens):
-        longest = max(len(calibration.sequences[k]) for k in rows)
-
-        def padded(arrays, fill, dtype, rows=rows, longest=longest) -> torch.Tensor:
-            out = torch.full((len(rows), longest), fill, dtype=dtype)
-            for row, k in enumerate(rows):
-                out[row, : len(arrays[k])] = torch.from_numpy(np.asarray(arrays[k])).to(dtype)
-            return out
-
-        ids = padded(calibration.sequences, pad, torch.long)
-        stream.real.append(padded([np.ones(len(s)) for s in calibration.sequences], 0, torch.bool))
-        stream.phases.append(padded(calibration.phases, 0, torch.uint8))
-        stream.weights.append(padded(calibration.weights, 0, torch.float32))
-        hidden, arguments = _probe(model, blocks, ids.to(loaded.device))
-        stream.hidden.append(hidden)
-        stream.arguments.append(arguments)
-    return stream
-
-
-def batches_by_length(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows of like length together, so that padding is rare; each batch within `batch_tokens` when padded."""
-    check(batch_tokens >= 1, "batch_tokens", batch_tokens, "an integer >= 1")
-    batch: list[int] = []
-    for k in sorted(range(len(lengths)), key=lambda k: (lengths[k], k)):
-        if batch and (len(batch) + 1) * lengths[k] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(k)
-    if batch:
-        yield batch
-
-
-def _probe(model, blocks: nn.ModuleList, ids: torch.Tensor):
-    """The first block's input, and the other arguments of each block, from one forward of the model."""
-    first: list[torch.Tensor] = []
-    arguments: list[tuple[tuple, dict]] = []
-
-    def note(block, args, kwargs):
-        hidden = args[0] if args else kwargs["hidden_states"]
-        if not first:
-            first.append(hidden.detach())
-        arguments.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
-        if len(arguments) == len(blocks):
-            raise _Stop
-
-    handles = [block.register_forward_pre_hook(note, with_kwargs=True) for block in blocks]
-    try:
-        with torch.inference_mode(), contextlib.suppress(_Stop):
-            model(input_ids=ids, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return first[0], arguments
-
-
-@torch.inference_mode()
-def run_block(block: nn.Module, index: int, stream: Stream, keep: bool, note: Callable[[int], None] | None = None) -> None:
-    """Run one block over the stream; with `keep`, its outputs become the stream. `note(batch)` is called before each batch."""
-    for batch, hidden in enumerate(stream.hidden):
-        if note:
-            note(batch)
-        args, kwargs = stream.arguments[batch][index]
-        out = block(hidden, *args, **kwargs)
-        out = out[0] if isinstance(out, tuple) else out  # [B, T, d]; a tensor in transformers 5
-        if keep:
-            if not torch.isfinite(out).all():
-                raise NumericalError(f"the activations after layers.{index} are not finite; check the weights up to that layer")
-            stream.hidden[batch] = out
-
-
-def block_moments(block: nn.Module, index: int, linears: dict[str, nn.Linear], stream: Stream, keep: bool) -> dict[str, Moment]:
+def block_moments(
+    block: nn.Module, index: int, linears: dict[str, nn.Module], stream: Stream, keep: bool, dtype: torch.dtype = torch.float32
+) -> dict[str, Moment]:
     """The moments of a block's linears on the stream, one per distinct input; with `keep` the stream moves on."""
     moments: dict[str, Moment] = {}
     seen: dict[int, tuple[torch.Tensor, Moment]] = {}  # the tensor is held, so that its id stays its own
@@ -196,8 +151,7 @@ def block_moments(block: nn.Module, index: int, linears: dict[str, nn.Linear], s
                 moments.setdefault(name, seen[id(x)][1])
                 return
             if name not in moments:
-                zeros = [torch.zeros(x.shape[-1], x.shape[-1], device=x.device) for _ in range(2)]
-                moments[name] = Moment(x.shape[-1], *zeros)
+                moments[name] = Moment(x.shape[-1], dtype, x.device)
             seen[id(x)] = (x, moments[name])
             _accumulate(moments[name], x, stream, at, name)
 
@@ -209,31 +163,43 @@ def block_moments(block: nn.Module, index: int, linears: dict[str, nn.Linear], s
     finally:
         for handle in handles:
             handle.remove()
+    for moment in {id(m): m for m in moments.values()}.values():
+        moment.finish()
     return moments
 
 
 def _accumulate(moment: Moment, x: torch.Tensor, stream: Stream, batch: int, name: str) -> None:
-    """H_phase += (√w x)(√w x)ᵀ over the real tokens of one batch; x `[B, T, columns]`."""
-    counts = []
-    for phase, total in ((PROMPT, moment.prompt), (DECODE, moment.decode)):
-        chosen = (stream.real[batch] & (stream.phases[batch] == phase)).to(x.device)
-        rows = x[chosen].float()  # [tokens, columns]
-        counts.append(len(rows))
-        if len(rows):
-            if not torch.isfinite(rows).all():
-                raise NumericalError(f"the activations that enter {name} are not finite; check the weights up to that layer")
-            rows = rows * stream.weights[batch].to(x.device)[chosen].sqrt()[:, None]
-            total.addmm_(rows.T, rows)
-    moment.tokens = (moment.tokens[0] + counts[0], moment.tokens[1] + counts[1])
+    """H_phase += (√w x)(√w x)ᵀ over the real tokens of one batch; x `[B, T, columns]`, or `[B·T, columns]` as OPT has it."""
+    weights = stream.weights[batch]
+    if x.shape[:-1].numel() != weights.numel():
+        raise ParameterError(
+            f"{name} sees {x.shape[:-1].numel()} of {weights.numel()} tokens, as a routed expert does; leave it out by scope=…"
+        )
+    x = x.reshape(*weights.shape, -1)
+    for phase in (PROMPT, DECODE):
+        chosen = stream.real[batch] & (stream.phases[batch] == phase)  # [B, T]
+        rows = x[chosen.to(x.device)]  # [tokens, columns]
+        if not torch.isfinite(rows).all():
+            where = chosen.nonzero()[int((~torch.isfinite(rows).all(1)).nonzero()[0])].tolist()
+            raise NumericalError(
+                f"the activations that enter {name} are not finite, first at token {where[1]} of row {where[0]} of batch {batch}; "
+                "check the weights up to that layer"
+            )
+        if not (weights[chosen] == 1).all():
+            rows = rows.float() * weights[chosen].sqrt()[:, None].to(x.device)
+        moment.add(phase, rows)
 
 
 def second_moments(
-    dense: LoadedModel, calibration: CalibrationSet, *, scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3)
-) -> SecondMoments:
+    dense: LoadedModel, calibration: CalibrationSet, *, scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3),
+    precision: str = "float32",
+) -> SecondMoments:  # fmt: skip
     """The second moments of the dense model's activations on a calibration set (Phase I of the paper's Algorithm 1).
 
-    Reusable: `prune(dense, statistics=moments, …)` in one-pass mode, at any sparsity.
+    Reusable: `prune(dense, statistics=moments, …)` in one-pass mode, at any sparsity and any weights of the two phases.
+    precision: what they are summed in, `float32` or `float64`.
     """
+    dtype = summed_in(precision)
     linears = Scope(scope, thirds).linears(dense.model)
     stream = open_stream(dense, calibration)
     found: dict[str, Moment] = {}
@@ -241,8 +207,26 @@ def second_moments(
     for index, block in enumerate(blocks):
         if index > max(linears):
             break
-        found |= block_moments(block, index, linears.get(index, {}), stream, keep=True)
+        found |= block_moments(block, index, linears.get(index, {}), stream, keep=True, dtype=dtype)
     return SecondMoments(found, dense.fingerprint, describe(calibration))
+
+
+def input_norms(dense: LoadedModel, calibration: CalibrationSet | None, statistics: SecondMoments | None, scope: Scope):
+    """‖x_j‖ `[columns]` of the dense model's inputs, by linear: from statistics, or from a pass over the calibration set."""
+    if statistics is not None:
+        return {name: moment.mixed().diagonal().sqrt() for name, moment in statistics.by_linear.items()}
+    linears, stream, norms = scope.linears(dense.model), open_stream(dense, calibration), {}
+    for index, block in enumerate(decoder_blocks(dense.model)[1]):
+        if index <= max(linears):
+            found = block_moments(block, index, linears.get(index, {}), stream, keep=True)
+            norms |= {name: moment.mixed().diagonal().sqrt() for name, moment in found.items()}
+    return norms
+
+
+def summed_in(precision: str) -> torch.dtype:
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    return PRECISIONS[precision]
 
 
 def describe(calibration: CalibrationSet) -> dict[str, Any]:

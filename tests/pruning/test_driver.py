@@ -1,154 +1,19 @@
-"""Moments, SparseGPT and the driver, against float64 computations written down here and against llm-compressor."""
+"""Moments and the driver: what calibrates, what is pruned, what is refused."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from pruning_helpers import ragged, solve
 
 import racviz as rv
 from racviz.calibration import CalibrationSet
-from racviz.errors import NumericalError, ParameterError
+from racviz.errors import DataError, NumericalError, ParameterError
 from racviz.pruning import second_moments
 from racviz.pruning.blocks import Scope, decoder_blocks
-from racviz.pruning.driver import relative_error
-from racviz.pruning.moments import open_stream
-from racviz.pruning.sparsegpt import inverse_factor, sparsegpt
-
-
-def correlated(rows, columns, tokens=400, seed=0, dead=()):
-    """A weight and the second moment of correlated inputs, fp32."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(tokens, columns)) @ rng.normal(size=(columns, columns)) * np.geomspace(1, 0.05, columns)
-    x[:, list(dead)] = 0
-    return torch.tensor(rng.normal(size=(rows, columns)), dtype=torch.float32), torch.tensor(x.T @ x, dtype=torch.float32)
-
-
-def reference_sparsegpt(weight, moment, sparsity, block=128, damping=0.01):
-    """SparseGPT written anew in numpy float64: Cholesky of the inverse, one threshold a block, column loop."""
-    w, h = weight.numpy().astype(np.float64), moment.numpy().astype(np.float64)
-    dead = np.diag(h) == 0
-    h[dead, dead] = 1
-    w[:, dead] = 0
-    h += damping * np.mean(np.diag(h)) * np.eye(len(h))
-    u = np.linalg.cholesky(np.linalg.inv(h)).T  # upper, UᵀU = H⁻¹
-    mask = np.zeros(w.shape, dtype=bool)
-    for start in range(0, w.shape[1], block):
-        end = min(start + block, w.shape[1])
-        saliency = w[:, start:end] ** 2 / np.diag(u)[start:end] ** 2
-        count = round(sparsity * saliency.size)
-        chosen = np.argsort(saliency, axis=None, kind="stable")[:count]
-        mask[:, start:end].reshape(-1)[:] = False
-        part = np.zeros(saliency.size, dtype=bool)
-        part[chosen] = True
-        mask[:, start:end] = part.reshape(saliency.shape)
-        for j in range(start, end):
-            error = np.where(mask[:, j], w[:, j], 0.0) / u[j, j]
-            w[:, j:] -= np.outer(error, u[j, j:])  # all columns to the right at once: no lazy batches here
-            w[mask[:, j], j] = 0.0
-    return w, mask
-
-
-def error_of(weight, pruned, moment):
-    w, p, h = (t.double().numpy() for t in (weight, pruned, moment))
-    return np.trace((w - p) @ h @ (w - p).T) / np.trace(w @ h @ w.T)
-
-
-@pytest.mark.parametrize("shape", [(64, 256), (96, 320), (1, 130)])
-@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.7])
-def test_agrees_with_float64(shape, sparsity):
-    weight, moment = correlated(*shape, dead=(7,))
-    pruned, mask, _ = sparsegpt(weight, moment, sparsity)
-    expected, expected_mask = reference_sparsegpt(weight, moment, sparsity)
-    assert (mask.numpy() == expected_mask).mean() > 0.999
-    expected_error = error_of(weight, torch.tensor(expected), moment)
-    assert abs(error_of(weight, pruned, moment) - expected_error) < 1e-3 * expected_error
-
-
-@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.7])
-@pytest.mark.parametrize("tokens", [400, 4000])
-def test_agrees_with_llm_compressor(sparsity, tokens):
-    peer = pytest.importorskip("llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify", reason="llmcompressor is a dev extra")
-    weight, moment = correlated(96, 256, tokens=tokens, dead=(3,))
-    linear = torch.nn.Linear(256, 96, bias=False)
-    linear.weight.data = weight.clone()
-    count, size = round(sparsity * 96 * 128), 96 * 128
-    _, other = peer.sparsify_weight(
-        module=linear, hessians_dict={linear: moment.clone()}, prune_n=0, prune_m=0, block_size=128, dampening_frac=0.01,
-        sparsity=(count - 0.5) / size, preserve_sparsity_mask=False,  # the peer prunes int(sparsity · size) + 1 of a block
-    )  # fmt: skip
-    pruned, mask, _ = sparsegpt(weight, moment, sparsity)
-    other = other.detach().float()
-    assert ((other == 0) == mask).float().mean() > 0.999
-    theirs = error_of(weight, other, moment)
-    assert abs(error_of(weight, pruned, moment) - theirs) < 1e-3 * theirs
-
-
-def test_compensation_beats_the_mask_alone():
-    weight, moment = correlated(32, 192)
-    pruned, mask, _ = sparsegpt(weight, moment, 0.5)
-    assert error_of(weight, pruned, moment) < 0.7 * error_of(weight, weight.masked_fill(mask, 0), moment)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 20), st.integers(1, 200), st.floats(0, 0.99), st.integers(0, 1000))
-def test_sparsity_is_exact_and_everything_finite(rows, columns, sparsity, seed):
-    weight, moment = correlated(rows, columns, tokens=50, seed=seed)
-    pruned, mask, _ = sparsegpt(weight, moment, sparsity)
-    expected = sum(round(sparsity * rows * (min(s + 128, columns) - s)) for s in range(0, columns, 128))
-    assert int(mask.sum()) == expected
-    assert (pruned[mask] == 0).all() and torch.isfinite(pruned).all()
-
-
-def test_zero_sparsity_changes_nothing():
-    weight, moment = correlated(8, 40)
-    assert torch.equal(sparsegpt(weight, moment, 0.0)[0], weight)
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.floats(1e-3, 1e3))
-def test_scaling_the_moment_changes_nothing(scale):
-    weight, moment = correlated(16, 96)
-    one, other = sparsegpt(weight, moment, 0.5)[0], sparsegpt(weight, moment * scale, 0.5)[0]
-    assert ((one == 0) == (other == 0)).float().mean() > 0.999
-
-
-def test_inverse_factor_inverts():
-    _, moment = correlated(1, 90)
-    u, damping, retries = inverse_factor(moment.double())
-    damped = moment.double() + damping * moment.double().diagonal().mean() * torch.eye(90)
-    assert retries == 0 and torch.equal(u, u.triu())
-    assert torch.allclose(u.T @ u @ damped, torch.eye(90, dtype=torch.float64), atol=1e-8)
-
-
-def test_damping_doubles_and_is_reported_then_gives_up_with_the_name():
-    bad = torch.eye(30)
-    bad[0, 0] = -0.02  # indefinite: the first damping is not enough
-    assert inverse_factor(bad)[1:] == (0.04, 2)
-    bad[0, 0] = -5.0
-    with pytest.raises(NumericalError, match=r"layers\.3\.mlp\.up_proj.*scope"):
-        inverse_factor(bad, "layers.3.mlp.up_proj")
-
-
-def test_relative_error_is_the_norm_ratio():
-    rng = np.random.default_rng(1)
-    w, p, x = rng.normal(size=(5, 7)), rng.normal(size=(5, 7)), rng.normal(size=(7, 60))
-    expected = np.linalg.norm((w - p) @ x) ** 2 / np.linalg.norm(w @ x) ** 2
-    got = relative_error(*(torch.tensor(a) for a in (w, p, x @ x.T)))
-    assert got == pytest.approx(expected, rel=1e-9)
-
-
-# --- moments ------------------------------------------------------------------------------------------------------------
-
-
-def ragged(tiny, count=9, seed=0):
-    """Random token sequences of different lengths with prompt and decode phases."""
-    rng = np.random.default_rng(seed)
-    sequences = [rng.integers(10, 1000, size=rng.integers(5, 60)).astype(np.int32) for _ in range(count)]
-    phases = [(np.arange(len(s)) >= len(s) // 3).astype(np.uint8) for s in sequences]
-    return CalibrationSet("test", sequences, phases, [np.ones(len(s), dtype=np.float32) for s in sequences])
+from racviz.pruning.moments import symmetric_update
+from racviz.pruning.stream import open_stream
 
 
 def plain_moments(tiny, calibration):
@@ -200,7 +65,7 @@ def test_linears_with_the_same_input_share_one_moment(tiny):
 def test_batch_size_does_not_matter(tiny):
     calibration = ragged(tiny)
     hidden = [open_stream(tiny, calibration, size) for size in (64, 100_000)]
-    assert len(hidden[0].hidden) > len(hidden[1].hidden) == 1
+    assert len(hidden[0]) > len(hidden[1]) == 1
 
 
 def test_token_weights_weigh(tiny):
@@ -254,7 +119,7 @@ def test_one_pass_equals_statistics_and_each_linear_alone(tiny):
         assert torch.allclose(value, reused.model.state_dict()[name], atol=1e-6), name
     assert direct.fingerprint == reused.fingerprint
     weight = decoder_blocks(tiny.model)[1][1].mlp.up_proj.weight.detach()
-    alone, _, _ = sparsegpt(weight.clone(), moments.by_linear["layers.1.mlp.up_proj"].mixed(), 0.5)
+    alone, _, _ = solve("sparsegpt", weight, moments.by_linear["layers.1.mlp.up_proj"].mixed(), 0.5)
     assert torch.allclose(alone, decoder_blocks(reused.model)[1][1].mlp.up_proj.weight, atol=1e-6)
 
 
@@ -265,7 +130,7 @@ def test_sequential_calibrates_on_what_the_pruned_blocks_put_out(tiny):
     decoder_blocks(half.model)[1][0].load_state_dict(decoder_blocks(pruned.model)[1][0].state_dict())
     moment = second_moments(half, calibration).by_linear["layers.1.mlp.down_proj"].mixed()
     weight = decoder_blocks(tiny.model)[1][1].mlp.down_proj.weight.detach()
-    expected, _, _ = sparsegpt(weight.clone(), moment, 0.6)
+    expected, _, _ = solve("sparsegpt", weight, moment, 0.6)
     got = decoder_blocks(pruned.model)[1][1].mlp.down_proj.weight
     assert ((got == 0) == (expected == 0)).float().mean() > 0.999
     assert torch.allclose(got, expected, atol=1e-3 * expected.abs().max())
@@ -350,3 +215,133 @@ def test_experts_that_would_be_left_alone_are_an_error(tiny):
     with pytest.raises(ParameterError, match=r"3-D parameters.*self_attn"):
         Scope().linears(model)
     assert {n for mine in Scope("self_attn").linears(model).values() for n in mine if "self_attn" not in n} == set()
+
+
+# --- weights of phases and tokens, patterns, solvers of one's own ----------------------------------------------------------
+
+
+def test_symmetric_updates_are_the_plain_sum():
+    rng = np.random.default_rng(0)
+    for columns in (1, 7, 130, 1100):
+        total, x = torch.zeros(columns, columns), torch.tensor(rng.normal(size=(40, columns)), dtype=torch.float32)
+        symmetric_update(total, x, width=200)
+        assert torch.allclose(total.triu() + total.triu(1).T, x.T @ x, atol=1e-3)
+
+
+def test_float64_moments(tiny):
+    one, two = (second_moments(tiny, ragged(tiny), precision=p) for p in ("float32", "float64"))
+    for name, moment in two.by_linear.items():
+        assert moment.mixed().dtype == torch.float64
+        assert torch.allclose(moment.mixed().float(), one.by_linear[name].mixed(), rtol=1e-3, atol=1e-3)
+    with pytest.raises(ParameterError, match="precision"):
+        second_moments(tiny, ragged(tiny), precision="float46")
+
+
+@pytest.mark.parametrize("mode", ["one-pass", "sequential"])
+def test_weights_of_phases_are_weights_of_their_tokens(tiny, mode):
+    plain = ragged(tiny)
+    weighted = CalibrationSet(
+        "test", plain.sequences, plain.phases,
+        [np.where(p == 0, 0.25, 3.0).astype(np.float32) for p in plain.phases],
+    )  # fmt: skip
+    one = rv.prune(tiny, plain, prompt_weight=0.25, decode_weight=3.0, mode=mode, progress=False)
+    two = rv.prune(tiny, weighted, mode=mode, progress=False)
+    for name in one.report["layer"]:
+        a, b = (decoder_blocks(m.model)[1][int(name[7])].get_submodule(name[9:]).weight for m in (one, two))
+        assert ((a == 0) == (b == 0)).float().mean() > 0.99
+    assert one.fingerprint != rv.prune(tiny, plain, mode=mode, progress=False).fingerprint
+
+
+def test_moments_are_mixed_anew_without_another_pass(tiny):
+    calibration = ragged(tiny)
+    moments = second_moments(tiny, calibration)
+    direct = rv.prune(tiny, calibration, prompt_weight=0.0, progress=False)
+    mixed = rv.prune(tiny, statistics=moments, prompt_weight=0.0, progress=False)
+    assert all(torch.allclose(v, mixed.model.state_dict()[k], atol=1e-6) for k, v in direct.model.state_dict().items())
+    assert direct.fingerprint == mixed.fingerprint
+
+
+@pytest.mark.parametrize("method", rv.pruning.METHODS)
+@pytest.mark.parametrize("mode", ["one-pass", "sequential"])
+def test_every_method_in_both_modes(tiny, method, mode):
+    pruned = rv.prune(tiny, ragged(tiny), method=method, sparsity=0.6, mode=mode, progress=False)
+    assert pruned.provenance["sparsity"] == pytest.approx(0.6, abs=1e-3) and len(pruned.report) == 14
+    assert pruned.provenance["prune"]["method"] == method
+
+
+def test_patterns_set_the_sparsity(tiny):
+    pruned = rv.prune(tiny, ragged(tiny), pattern="1:4", progress=False)
+    assert pruned.provenance["sparsity"] == pytest.approx(0.25) and pruned.provenance["prune"]["pattern"] == "1:4"
+    with pytest.raises(ParameterError, match="contradicts"):
+        rv.prune(tiny, ragged(tiny), pattern="2:4", sparsity=0.6)
+    with pytest.raises(ParameterError, match="does not divide the 160 columns of layers.0.mlp.down_proj"):
+        rv.prune(tiny, ragged(tiny), pattern="3:64")
+    for bad in ("4:2", "2:2", "0:4", "structured", "2:4:8"):
+        with pytest.raises(ParameterError, match="n zeros in every m"):
+            rv.prune(tiny, ragged(tiny), pattern=bad)
+
+
+def test_pruning_further_keeps_the_zeros(tiny):
+    once = rv.prune(tiny, ragged(tiny), sparsity=0.4, progress=False)
+    twice = rv.prune(once, ragged(tiny, seed=1), sparsity=0.7, keep_zeros=True, progress=False)
+    for name, value in once.model.state_dict().items():
+        if name.removeprefix("model.").removesuffix(".weight") in set(once.report["layer"]):
+            assert (twice.model.state_dict()[name][value == 0] == 0).all()
+    assert twice.provenance["sparsity"] == pytest.approx(0.7, abs=1e-3)
+
+
+def test_a_shared_input_is_factorised_once(tiny, monkeypatch):
+    from racviz.pruning import inputs
+
+    names, real = [], inputs.inverse_factor
+    monkeypatch.setattr(inputs, "inverse_factor", lambda h, name: names.append(name) or real(h, name))
+    pruned = rv.prune(tiny, ragged(tiny), progress=False)
+    assert len(names) == 8 and len(pruned.report) == 14
+    assert (pruned.report["factor_seconds"] > 0).sum() == 8
+
+
+def test_a_solver_of_ones_own(tiny):
+    def first_columns(weight, inputs, pattern, sparsity):
+        mask = torch.zeros_like(weight, dtype=torch.bool)
+        mask.view(-1)[: round(sparsity * weight.numel())] = True
+        return weight.masked_fill(mask, 0), mask, {"tokens_norm": float(inputs.norms.sum())}
+
+    pruned = rv.prune(tiny, ragged(tiny), method=first_columns, sparsity=0.5, progress=False)
+    assert pruned.provenance["prune"]["method"] == "first_columns" and "tokens_norm" in pruned.report
+
+    for bad, match in (
+        (lambda w, i, p, s: (w[:1], w[:1] == 0, {}), "returned weights"),
+        (lambda w, i, p, s: (w, w == 1e9, {}), "asked for was 50.00%"),
+        (lambda w, i, p, s: (w, w < w.median(), {}), "not zero where its mask"),
+        (lambda w, i, p, s: (w * float("nan"), w == 1e9, {}), "layers.0.self_attn.q_proj"),
+    ):
+        with pytest.raises((ParameterError, NumericalError), match=match):
+            rv.prune(tiny, ragged(tiny), method=bad, sparsity=0.5, progress=False)
+
+
+def test_tokens_beyond_the_vocabulary_and_few_tokens(tiny):
+    calibration = ragged(tiny)
+    calibration.sequences[3][2] = 50_000
+    with pytest.raises(DataError, match="token 50000, beyond the 1024"):
+        rv.prune(tiny, calibration)
+    few = ragged(tiny, count=1)
+    assert few.tokens < 160
+    with pytest.warns(
+        UserWarning, match=rf"{few.tokens} calibration tokens are fewer than the 160 columns of layers.1.mlp.down"
+    ):
+        rv.prune(tiny, few, progress=False)
+
+
+def test_a_name_that_nearly_fits_is_offered(tiny):
+    with pytest.raises(ParameterError, match=r"mlp\.down_proj"):
+        rv.prune(tiny, ragged(tiny), scope="mlp.downproj$")
+
+
+def test_nan_in_activations_names_layer_and_token(tiny):
+    broken = tiny.copy()
+    broken.model.get_input_embeddings().weight.data[77] = float("inf")
+    calibration = ragged(tiny, count=1)
+    calibration.sequences[0][:] = 20
+    calibration.sequences[0][4] = 77
+    with pytest.raises(NumericalError, match=r"enter layers\.0\.self_attn\.q_proj are not finite, first at token 4 of row 0"):
+        rv.prune(broken, calibration, progress=False)

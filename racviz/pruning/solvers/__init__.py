@@ -1,0 +1,26 @@
+"""The solvers, by name. A new one is a file beside these and a line in `SOLVERS`."""
+
+from racviz.errors import ParameterError, unknown
+from racviz.pruning.interface import Solver
+from racviz.pruning.solvers.alps import alps
+from racviz.pruning.solvers.magnitude import magnitude
+from racviz.pruning.solvers.refit import refitted
+from racviz.pruning.solvers.sparsegpt import sparsegpt
+from racviz.pruning.solvers.wanda import wanda
+
+SOLVERS: dict[str, Solver] = {"magnitude": magnitude, "wanda": wanda, "sparsegpt": sparsegpt, "alps": alps}
+REFITS = ("refit", "exact")
+METHODS = (*SOLVERS, *(f"{name}+refit" for name in SOLVERS))
+"""The names on offer; `+exact` in place of `+refit` solves the least squares of each row exactly, for small linears."""
+
+
+def solver_named(method: str | Solver) -> Solver:
+    """A solver by name (`sparsegpt`, `wanda+refit`, …), or a callable as it is. Raises ParameterError for another name."""
+    if callable(method):
+        return method
+    if not isinstance(method, str):
+        raise ParameterError(f"method must be a name or a callable; got {method!r}.")
+    name, plus, refit = method.partition("+")
+    if name not in SOLVERS or (plus and refit not in REFITS):
+        raise unknown("method", method, METHODS)
+    return refitted(SOLVERS[name], refit) if plus else SOLVERS[name]

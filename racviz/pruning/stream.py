@@ -1,0 +1,184 @@
+"""The calibration tokens on their way through the blocks: hidden states in memory or on disk, and what blocks are called with."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from racviz.calibration import CalibrationSet
+from racviz.errors import NumericalError, check
+from racviz.models import LoadedModel
+from racviz.pruning.blocks import decoder_blocks
+from racviz.store import atomic, explained
+
+BATCH_TOKENS = 8192
+
+
+class HiddenStates:
+    """The hidden states before one block, a tensor `[B, T, d]` a batch; with a folder, on disk, a file a batch.
+
+    What is `put` are the states after that block, until `advance` makes them the current ones. Files stay until they are
+    dropped, so that a run that is killed finds the states before the block that it was at.
+    """
+
+    def __init__(self, folder: Path | None = None, block: int = 0) -> None:
+        self.folder, self.block = folder, block
+        self._now: dict[int, torch.Tensor] = {}
+        self._next: dict[int, torch.Tensor] = {}
+
+    def get(self, batch: int) -> torch.Tensor:
+        """The states of one batch before the current block."""
+        if self.folder is None:
+            return self._now[batch]
+        with safe_open(self._path(self.block, batch), "pt") as file:
+            return file.get_tensor("hidden")
+
+    def put(self, batch: int, hidden: torch.Tensor) -> None:
+        """The states of one batch after the current block."""
+        if self.folder is None:
+            self._next[batch] = hidden
+            return
+        with explained("keep hidden states in", self.folder), atomic(self._path(self.block + 1, batch)) as path:
+            save_file({"hidden": hidden.contiguous().cpu()}, path)
+
+    def advance(self) -> None:
+        """What was put becomes current."""
+        self._now, self._next, self.block = self._next, {}, self.block + 1
+
+    def drop(self, until: int) -> None:
+        """Delete the files of the states before block `until` and earlier."""
+        if self.folder is not None:
+            for path in self.folder.glob("hidden-*"):
+                if int(path.name.split("-")[1]) <= until:
+                    path.unlink()
+
+    def _path(self, block: int, batch: int) -> Path:
+        return self.folder / f"hidden-{block}-{batch}.safetensors"
+
+
+@dataclass
+class Stream:
+    """Right-padded batches of calibration tokens.
+
+    Causal attention never looks right, so padding on the right changes nothing on its left, and `real` keeps it out of
+    every moment.
+    """
+
+    hidden: HiddenStates
+    arguments: list[list[tuple[tuple, dict]]]
+    """For each batch and block, what the block is called with besides the hidden states."""
+    real: list[torch.Tensor]
+    """`[B, T]` bool: not padding."""
+    phases: list[torch.Tensor]
+    weights: list[torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+
+class _Stop(Exception):
+    """Ends a forward once the blocks' arguments are known."""
+
+
+def open_stream(
+    loaded: LoadedModel, calibration: CalibrationSet, batch_tokens: int = BATCH_TOKENS, *,
+    folder: Path | None = None, block: int = 0,
+) -> Stream:  # fmt: skip
+    """Embed the calibration tokens and learn how the model calls its blocks.
+
+    folder: keep the hidden states there. block: the states before this block are there already.
+    """
+    model, pad = loaded.model, loaded.tokenizer.pad_token_id or 0
+    _, blocks = decoder_blocks(model)
+    stream = Stream(HiddenStates(folder, block or -1), [], [], [], [])  # what is put at -1 comes before block 0
+    for batch, rows in enumerate(batches_by_length([len(ids) for ids in calibration.sequences], batch_tokens)):
+        longest = max(len(calibration.sequences[k]) for k in rows)
+
+        def padded(arrays, fill, dtype, rows=rows, longest=longest) -> torch.Tensor:
+            out = torch.full((len(rows), longest), fill, dtype=dtype)
+            for row, k in enumerate(rows):
+                out[row, : len(arrays[k])] = torch.from_numpy(np.asarray(arrays[k])).to(dtype)
+            return out
+
+        ids = padded(calibration.sequences, pad, torch.long)
+        stream.real.append(padded([np.ones(len(s)) for s in calibration.sequences], 0, torch.bool))
+        stream.phases.append(padded(calibration.phases, 0, torch.uint8))
+        stream.weights.append(padded(calibration.weights, 0, torch.float32))
+        hidden, arguments = _probe(model, blocks, ids.to(loaded.device))
+        stream.arguments.append(arguments)
+        if block == 0:
+            stream.hidden.put(batch, hidden)
+    if block == 0:
+        stream.hidden.advance()
+    return stream
+
+
+def batches_by_length(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Rows of like length together, so that padding is rare; each batch within `batch_tokens` when padded."""
+    check(batch_tokens >= 1, "batch_tokens", batch_tokens, "an integer >= 1")
+    batch: list[int] = []
+    for k in sorted(range(len(lengths)), key=lambda k: (lengths[k], k)):
+        if batch and (len(batch) + 1) * lengths[k] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
+
+
+def _probe(model, blocks: nn.ModuleList, ids: torch.Tensor) -> tuple[torch.Tensor, list[tuple[tuple, dict]]]:
+    """The first block's input, and the other arguments of each block, from a forward of the model whose blocks hand on their
+    input. Only the first block really runs, to learn whether this architecture's blocks return a tensor or a tuple."""
+    first: list[torch.Tensor] = []
+    arguments: list[tuple[tuple, dict]] = []
+    in_tuple: list[bool] = []
+
+    def passing(real):
+        def forward(*args, **kwargs):
+            hidden = args[0] if args else kwargs["hidden_states"]
+            if not first:
+                first.append(hidden.detach())
+                in_tuple.append(isinstance(real(*args, **kwargs), tuple))
+            arguments.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
+            if len(arguments) == len(blocks):
+                raise _Stop
+            return (hidden,) if in_tuple[0] else hidden
+
+        return forward
+
+    for block in blocks:
+        block.forward = passing(block.forward)
+    try:
+        with torch.no_grad(), contextlib.suppress(_Stop):
+            model(input_ids=ids, use_cache=False)
+    finally:
+        for block in blocks:
+            del block.forward  # the class's own again
+    return first[0], arguments
+
+
+@torch.no_grad()
+def run_block(block: nn.Module, index: int, stream: Stream, keep: bool, note: Callable[[int], None] | None = None) -> None:
+    """Run one block over the stream; with `keep`, its outputs become the stream. `note(batch)` is called before each batch."""
+    for batch in range(len(stream)):
+        if note:
+            note(batch)
+        args, kwargs = stream.arguments[batch][index]
+        out = block(stream.hidden.get(batch).to(device_of(block)), *args, **kwargs)
+        out = out[0] if isinstance(out, tuple) else out  # [B, T, d]; a tensor in transformers 5
+        if keep:
+            if not torch.isfinite(out).all():
+                raise NumericalError(f"the activations after layers.{index} are not finite; check the weights up to that layer")
+            stream.hidden.put(batch, out)
+    if keep:
+        stream.hidden.advance()
+
+
+def device_of(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device

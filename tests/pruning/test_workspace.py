@@ -1,0 +1,105 @@
+"""Runs that were killed go on where they were, bit by bit the same; and hidden states live on disk where asked."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pruning_helpers import ragged
+
+import racviz as rv
+from racviz.errors import DataError, NumericalError
+from racviz.pruning import driver
+from racviz.pruning.blocks import decoder_blocks
+
+MODES = pytest.mark.parametrize("mode", ["one-pass", "sequential"])
+DEEP = dict(num_hidden_layers=4)
+
+
+def same(one, other) -> bool:
+    states = one.model.state_dict(), other.model.state_dict()
+    return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@MODES
+def test_a_workspace_changes_nothing(make_tiny, mode, tmp_path):
+    model = make_tiny(**DEEP)
+    plain = rv.prune(model, ragged(model), mode=mode, progress=False)
+    kept = rv.prune(model, ragged(model), mode=mode, workspace=tmp_path / "w", progress=False)
+    assert same(plain, kept) and plain.fingerprint == kept.fingerprint
+    assert not list((tmp_path / "w").glob("hidden-*")), "hidden states are gone when the run has ended"
+    again = rv.prune(model, ragged(model), mode=mode, workspace=tmp_path / "w", progress=False)
+    assert same(plain, again) and again.report["layer"].tolist() == plain.report["layer"].tolist()
+
+
+@MODES
+@pytest.mark.parametrize("at", [1, 9, 17, 28])
+def test_a_run_that_broke_goes_on_at_that_block(make_tiny, mode, at, tmp_path, monkeypatch):
+    model, calls, real = make_tiny(**DEEP), [], driver.prune_linear
+    plain = rv.prune(model, ragged(model), mode=mode, progress=False)
+
+    def broken(*arguments):
+        calls.append(arguments[0])
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(driver, "prune_linear", broken)
+    with pytest.raises(KeyboardInterrupt):
+        rv.prune(model, ragged(model), mode=mode, workspace=tmp_path / "w", progress=False)
+    first = len(calls)
+    resumed = rv.prune(model, ragged(model), mode=mode, workspace=tmp_path / "w", progress=False)
+    assert same(plain, resumed) and plain.fingerprint == resumed.fingerprint
+    assert len(calls) - first == 28 - 7 * ((at - 1) // 7), "finished blocks are not pruned again"
+    assert resumed.report["calibration_error"].tolist() == plain.report["calibration_error"].tolist()
+
+
+@pytest.mark.slow
+@MODES
+def test_a_run_that_was_killed_ends_bit_identical(make_tiny, mode, tmp_path):
+    model = make_tiny(**DEEP)
+    folder = model.save(tmp_path / "model")
+    script = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import racviz as rv
+from pruning_helpers import ragged
+from racviz.pruning import stream
+model = rv.load_model({str(folder)!r})
+put, calls = stream.HiddenStates.put, []
+def bomb(self, *arguments):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return put(self, *arguments)
+stream.HiddenStates.put = bomb
+rv.prune(model, ragged(model), mode={mode!r}, workspace={str(tmp_path / "w")!r}, progress=False)
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    loaded = rv.load_model(folder)
+    assert list((tmp_path / "w").glob("hidden-*"))
+    resumed = rv.prune(loaded, ragged(loaded), mode=mode, workspace=tmp_path / "w", progress=False)
+    assert same(resumed, rv.prune(loaded, ragged(loaded), mode=mode, progress=False))
+
+
+def test_another_run_in_the_same_folder_is_refused(tiny, tmp_path):
+    rv.prune(tiny, ragged(tiny), sparsity=0.5, workspace=tmp_path / "w", progress=False)
+    with pytest.raises(DataError, match="another run"):
+        rv.prune(tiny, ragged(tiny), sparsity=0.6, workspace=tmp_path / "w", progress=False)
+    (tmp_path / "w" / "progress.json").write_text('{"identity"')
+    with pytest.raises(DataError, match="damaged"):
+        rv.prune(tiny, ragged(tiny), sparsity=0.5, workspace=tmp_path / "w", progress=False)
+
+
+def test_finished_blocks_are_kept_when_a_later_one_fails(make_tiny, tmp_path):
+    broken = make_tiny(**DEEP).copy()
+    decoder_blocks(broken.model)[1][2].mlp.up_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(NumericalError, match=r"layers\.2"):
+        rv.prune(broken, ragged(broken), mode="sequential", workspace=tmp_path / "w", progress=False)
+    assert sorted(path.name for path in (tmp_path / "w").glob("block-*")) == ["block-0.safetensors", "block-1.safetensors"]
