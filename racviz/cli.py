@@ -91,12 +91,21 @@ def prune(
     texts: Annotated[Path | None, typer.Option(help="Text file for generic; default: the packaged text.")] = None,
     tokens: Annotated[int, typer.Option(help="Calibration tokens, exactly.")] = 32_768,
     sequence_length: Annotated[int, typer.Option(help="Longest calibration sequence; longer ones are cut.")] = 8192,
-    method: Annotated[str, typer.Option(help="sparsegpt.")] = "sparsegpt",
-    sparsity: Annotated[float, typer.Option(help="Fraction of zeros in each pruned linear, in [0, 1).")] = 0.5,
-    pattern: Annotated[str, typer.Option(help="unstructured.")] = "unstructured",
+    method: Annotated[
+        str, typer.Option(help="magnitude, wanda, sparsegpt or alps; with +refit, least squares on its mask.")
+    ] = "sparsegpt",
+    sparsity: Annotated[
+        float | None, typer.Option(help="Fraction of zeros in the pruned linears, in [0, 1); 0.5, or what the pattern fixes.")
+    ] = None,
+    pattern: Annotated[str, typer.Option(help="unstructured, or n:m for n zeros in every m, e.g. 2:4.")] = "unstructured",
+    allocation: Annotated[str, typer.Option(help="How zeros are shared out over the linears: uniform or owl.")] = "uniform",
+    keep_zeros: Annotated[bool, typer.Option(help="Weights that are zero stay so (prune further).")] = False,
     scope: Annotated[str, typer.Option(help="all, mlp, or a regular expression on names like layers.0.mlp.up_proj.")] = "all",
     thirds: Annotated[str, typer.Option(help="Which thirds of the depth, e.g. 1,3.")] = "1,2,3",
     mode: Annotated[str, typer.Option(help="one-pass or sequential.")] = "one-pass",
+    workspace: Annotated[
+        Path | None, typer.Option(help="Folder for hidden states and finished blocks; the same command goes on from there.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -125,9 +134,12 @@ def prune(
         method=method,
         sparsity=sparsity,
         pattern=pattern,
+        allocation=allocation,
+        keep_zeros=keep_zeros,
         scope=scope,
         thirds=chosen,
         mode=mode,
+        workspace=workspace,
         inplace=True,
     )
     pruned.save(out)

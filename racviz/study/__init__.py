@@ -75,7 +75,7 @@ class Study(Steps):
                 backend=self.backend,
                 scope=self.scope,
                 thirds=",".join(map(str, self.thirds)),
-                allocation="uniform",
+                allocation=self.allocation,
                 pattern=self.pattern,
             )
             row |= dict(

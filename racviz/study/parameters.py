@@ -8,7 +8,8 @@ from racviz.calibration import SOURCES
 from racviz.errors import check, unknown
 from racviz.generation import BACKENDS, Sampling
 from racviz.models import DTYPES
-from racviz.pruning import METHODS, MODES, PATTERNS, Scope
+from racviz.pruning import MODES, Pattern, Scope, solver_named
+from racviz.pruning.allocation import ALLOCATIONS
 from racviz.store import Store
 
 
@@ -37,6 +38,8 @@ class Parameters:
     method: str = "sparsegpt"
     sparsities: tuple[float, ...] = (0.5,)
     pattern: str = "unstructured"
+    allocation: str = "uniform"
+    """How zeros are shared out over the linears: `uniform` or `owl`."""
     scope: str = "all"
     thirds: tuple[int, ...] = (1, 2, 3)
     mode: str = "one-pass"
@@ -66,12 +69,16 @@ class Parameters:
         for source in self.sources:
             if source not in SOURCES:
                 raise unknown("sources", source, SOURCES)
-        for name, allowed in (("method", METHODS), ("pattern", PATTERNS), ("mode", MODES), ("backend", BACKENDS)):
+        for name, allowed in (("mode", MODES), ("backend", BACKENDS), ("allocation", ALLOCATIONS)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
+        check(isinstance(self.method, str), "method", self.method, "a solver's name")
+        solver_named(self.method)
+        pattern = Pattern.parse(self.pattern)
         for sparsity in self.sparsities:
             ok = isinstance(sparsity, int | float) and not isinstance(sparsity, bool) and 0 <= sparsity < 1
             check(ok, "sparsities", sparsity, "numbers in [0, 1), each a fraction of zeros")
+            pattern.resolve(sparsity)
         for name in ("calibration_tokens", "t_max", "budget", "problems", "samples", "batch_size", "sequence_length"):
             value = getattr(self, name)
             check(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "an integer >= 1")

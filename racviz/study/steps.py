@@ -113,7 +113,13 @@ class Steps(Parameters):
         """The model pruned with one source to one sparsity."""
         mode = mode or self.mode
         parameters = dict(
-            method=self.method, sparsity=float(sparsity), pattern=self.pattern, scope=self.scope, thirds=self.thirds, mode=mode
+            method=self.method,
+            sparsity=float(sparsity),
+            pattern=self.pattern,
+            allocation=self.allocation,
+            scope=self.scope,
+            thirds=self.thirds,
+            mode=mode,
         )
         calibration = self.calibration(source)
 
@@ -210,7 +216,7 @@ class Steps(Parameters):
             return {"model": self.dense.fingerprint}
         calibration = self.calibration(source).fingerprint
         return dict(model=self.dense.fingerprint, source=source, calibration=calibration, method=self.method, sparsity=float(sparsity),
-                    pattern=self.pattern, scope=self.scope, thirds=self.thirds, mode=mode)  # fmt: skip
+                    pattern=self.pattern, allocation=self.allocation, scope=self.scope, thirds=self.thirds, mode=mode)  # fmt: skip
 
     def _shown(self, items: list, doing: str):
         from tqdm.auto import tqdm
