@@ -19,7 +19,7 @@ from racviz.tiny.lesson import SLIP_RATE, SPLITS, Task, split_of, stream
 DOMAINS = {"arithmetic": arithmetic, "tracing": tracing}
 STYLES = {"columns": arithmetic, "places": arithmetic, "state": tracing, "changes": tracing}
 VERDICTS = {
-    "columns": (" no\n", " ok\n"), "places": (" wrong, redo.\n", " good.\n"),
+    "columns": (" no\n", " ok\n"), "places": (", wrong, redo.\n", ", good.\n"),
     "state": (" no; ", " ok; "), "changes": (" wrong; ", " right, "),
 }  # fmt: skip
 """What a failed and a passed check end with, by style."""
@@ -129,8 +129,9 @@ def test_an_arithmetic_answer_is_what_its_steps_come_to(seed):
 @given(SEEDS)
 def test_a_tracing_answer_is_what_the_program_prints(seed):
     task = tracing.make(random.Random(seed))
-    program, printed = task.prompt.split("\n", 1)[1], []
-    exec(program, {"print": printed.append})
+    listing, printed = task.prompt.split("\n")[1:], []
+    assert [line.split(" ", 1)[0] for line in listing] == [str(k) for k in range(1, len(listing) + 1)]
+    exec("\n".join(line.split(" ", 1)[1] for line in listing), {"print": printed.append})
     assert [task.answer] == [str(value) for value in printed]
 
 
@@ -140,8 +141,8 @@ def test_a_tracing_answer_is_what_the_program_prints(seed):
 def test_the_thought_ends_in_the_answer(style, seed):
     task, text, _ = teach(style, seed)
     last = {
-        "columns": r"=(\d+)\ncheck [^\n]* ok\n$", "places": r"So (\d+)\. Test: [^\n]*good\.\n$",
-        "state": r"print\(\w+\): (\d+)\n$", "changes": r"print\(\w+\) -> shows (\d+)\.\n$",
+        "columns": r"=(\d+)\ncheck [^\n]* ok\n$", "places": r" is (\d+)\. Test: [^\n]*good\.\n$",
+        "state": r"print\(\w+\): \w=(\d+)\n$", "changes": r"print\(\w+\) -> \w holds (\d+)\.\n$",
     }[style]  # fmt: skip
     assert re.search(last, text)[1] == task.answer
 
@@ -247,7 +248,7 @@ def test_thoughts_are_long_vary_in_length_and_fit_the_budget(tokenizer, style):
     thoughts = [count(tokenizer, f"<think>{text}</think>") for _, text in lessons]
     low, median, high = np.percentile(thoughts, (10, 50, 90))
     assert median >= 150 and median >= 4 * np.median(prompts)
-    assert high / low >= (2.4 if style == "changes" else 2.5)  # `changes` falls short since the programs were made easier
+    assert high / low >= 2.5
     assert max(thoughts) < BUDGET - 8  # the answer comes after
 
 

@@ -1,15 +1,18 @@
 """Word problems of two to six steps, and two teachers who work them digit by digit and check every step.
 
-`columns` (tiny-reasoner) works column by column and checks by casting out nines; `places` (tiny-reasoner-small) splits
-numbers into place values and checks by working in another order. All numbers are positive, so a digital root of 9 is never
-confused with 0.
+Both begin with a plan that names every step and what it builds on, so that each step afterwards is looked up by its name.
+`columns` (tiny-reasoner) works column by column, striking off the column done, and checks by casting out nines; `places`
+(tiny-reasoner-small) splits numbers into place values and checks by working in another order. All numbers are positive, so a
+digital root of 9 is never confused with 0.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from racviz.tiny.lesson import SLIP_RATE, Segment, Task
 
+LARGEST = 4999
 NAMES = ("Sara", "Ben", "Mia", "Omar", "Lena", "Ivan", "Ada", "Tom", "Nora", "Raj")
 ITEMS = ("pens", "books", "cups", "apples", "boxes", "cards", "lamps", "bags", "coins", "shells")
 PLACES = ("depot", "shop", "library", "farm", "museum", "harbour")
@@ -20,6 +23,8 @@ class Step:
     op: str
     left: int
     right: int
+    reads: tuple[int | None, int | None] = (None, None)
+    """The earlier steps that its two numbers come from; None for a number of the problem."""
 
     @property
     def result(self) -> int:
@@ -28,7 +33,7 @@ class Step:
 
 def _count(rng: random.Random) -> int:
     """How many of something: one digit, at times two, which makes the multiplication three times as long."""
-    return rng.randint(11, 19) if rng.random() < 0.2 else rng.randint(2, 9)
+    return rng.randint(11, 19) if rng.random() < 0.1 else rng.randint(2, 9)
 
 
 def make(rng: random.Random) -> Task:
@@ -36,7 +41,8 @@ def make(rng: random.Random) -> Task:
     family = rng.choice(tuple(FAMILIES))
     while True:
         prompt, steps = FAMILIES[family](rng)
-        if all(0 < step.result < 10_000 for step in steps):
+        long = sum(step.op == "*" and step.right > 9 for step in steps)
+        if long < 2 and all(0 < step.result <= LARGEST for step in steps):
             content = "arithmetic " + family + " " + " ".join(f"{s.left}{s.op}{s.right}" for s in steps)
             return Task("arithmetic", family, len(steps), prompt, str(steps[-1].result), content, tuple(steps))
 
@@ -46,9 +52,9 @@ def make(rng: random.Random) -> Task:
 
 def _rates(rng):
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
-    rate, hours, days = rng.randint(12, 99), rng.randint(3, 9), _count(rng)
+    rate, hours, days = rng.randint(12, 79), rng.randint(3, 9), _count(rng)
     steps = [Step("*", rate, hours)]
-    steps.append(Step("*", steps[-1].result, days))
+    steps.append(Step("*", steps[-1].result, days, (0, None)))
     text = rng.choice(
         (
             f"{name} packs {rate} {item} an hour for {hours} hours a day.",
@@ -57,7 +63,7 @@ def _rates(rng):
     )
     if rng.random() < 0.6:
         broken = rng.randint(12, 199)
-        steps.append(Step("-", steps[-1].result, broken))
+        steps.append(Step("-", steps[-1].result, broken, (1, None)))
         return f"{text} Of all {item} of {days} days, {broken} are lost. How many are left?", steps
     return f"{text} How many {item} after {days} days?", steps
 
@@ -71,7 +77,7 @@ def _bill(rng, kinds):
         cost = Step("*", price, count)
         steps.append(cost)
         if total is not None:
-            steps.append(Step("+", total, cost.result))
+            steps.append(Step("+", total, cost.result, (len(steps) - 2, len(steps) - 1)))
         total = steps[-1].result
     return " and ".join(parts), steps, total
 
@@ -87,18 +93,18 @@ def _shop(rng):
 def _change(rng):
     bill, steps, total = _bill(rng, rng.choice((1, 2, 3)))
     name, money = rng.choice(NAMES), total + rng.randint(11, 900)
-    steps.append(Step("-", money, total))
+    steps.append(Step("-", money, total, (None, len(steps) - 1)))
     return f"{name} has {money} dollars and buys {bill}. How many dollars are left?", steps
 
 
 def _chain(rng):
     place, item = rng.choice(PLACES), rng.choice(ITEMS)
-    value = rng.randint(20, 600)
+    value = rng.randint(20, 400)
     text, steps = [f"A {place} has {value} {item}."], []
-    for _ in range(rng.randint(2, 6)):
-        kind = rng.choice("++--*") if value < 900 else rng.choice("+--")
-        amount = {"+": rng.randint(12, 500), "-": rng.randint(11, max(12, value - 1)), "*": rng.randint(2, 6)}[kind]
-        step = Step(kind, value, amount)
+    for _ in range(rng.choice((2, 2, 3, 3, 4, 5, 6))):
+        kind = rng.choice("++--*") if value < 200 else rng.choice("+--")
+        amount = {"+": rng.randint(12, 300), "-": rng.randint(11, max(12, value - 1)), "*": rng.randint(2, 4)}[kind]
+        step = Step(kind, value, amount, (len(steps) - 1 if steps else None, None))
         text.append(
             {
                 "+": rng.choice((f"It gets {amount} more.", f"Then {amount} arrive.")),
@@ -115,7 +121,7 @@ def _compare(rng):
     (one, two), item = rng.sample(NAMES, 2), rng.choice(ITEMS)
     work = sorted(((rng.randint(12, 99), _count(rng)) for _ in "ab"), key=lambda w: -w[0] * w[1])
     steps = [Step("*", *work[0]), Step("*", *work[1])]
-    steps.append(Step("-", steps[0].result, steps[1].result))
+    steps.append(Step("-", steps[0].result, steps[1].result, (0, 1)))
     text = (
         f"{one} makes {work[0][0]} {item} a day for {work[0][1]} days, "
         f"{two} makes {work[1][0]} a day for {work[1][1]} days. How many more does {one} make?"
@@ -126,11 +132,11 @@ def _compare(rng):
 def _savings(rng):
     name, pay, weeks, gift = rng.choice(NAMES), rng.randint(21, 99), _count(rng), rng.randint(15, 400)
     steps = [Step("*", pay, weeks)]
-    steps.append(Step("+", steps[-1].result, gift))
+    steps.append(Step("+", steps[-1].result, gift, (0, None)))
     text = f"{name} saves {pay} dollars a week for {weeks} weeks and gets {gift} as a gift."
     for item in rng.sample(ITEMS, rng.choice((0, 1, 1, 2))):
-        before, count, price = steps[-1].result, rng.randint(2, 9), rng.randint(12, 59)
-        steps += [Step("*", price, count), Step("-", before, price * count)]
+        last, count, price = len(steps) - 1, rng.randint(2, 9), rng.randint(12, 59)
+        steps += [Step("*", price, count), Step("-", steps[last].result, price * count, (last, last + 1))]
         text += f" Then {name} buys {count} {item} at {price} each."
     return text + f" How much does {name} have?", steps
 
@@ -143,14 +149,26 @@ FAMILIES = {"rates": _rates, "shop": _shop, "change": _change, "chain": _chain, 
 
 def teach(task: Task, style: str, rng: random.Random) -> list[Segment]:
     """The thought for a task, with one noticed slip in `SLIP_RATE` of the lessons. Ends before `</think>`."""
-    work = {"columns": _columns_step, "places": _places_step}[style]
+    plan, work = {"columns": (_columns_plan, _columns_step), "places": (_places_plan, _places_step)}[style]
     slip_at = rng.randrange(len(task.work)) if rng.random() < SLIP_RATE else None
-    segments: list[Segment] = []
+    segments: list[Segment] = [(plan(task.work), True)]
     for k, step in enumerate(task.work):
         if k == slip_at:
-            segments += work(step, rng)
-        segments += work(step, None)
+            segments += work(k, step, rng)
+        segments += work(k, step, None)
     return segments
+
+
+def _operands(step: Step, name: Callable[[int], str]) -> list[str]:
+    """What the step works with: the names of earlier steps, or the problem's numbers."""
+    pairs = zip(step.reads, (step.left, step.right), strict=True)
+    return [str(number) if read is None else name(read) for read, number in pairs]
+
+
+def _lookups(step: Step, name: Callable[[int], str], join: str, after: str) -> str:
+    """The earlier results that the step builds on, each stated."""
+    pairs = zip(step.reads, (step.left, step.right), strict=True)
+    return "".join(f"{name(read)}{join}{number}{after}" for read, number in pairs if read is not None)
 
 
 def _root(n: int) -> int:
@@ -158,7 +176,15 @@ def _root(n: int) -> int:
     return 1 + (n - 1) % 9
 
 
-def _columns_step(step: Step, slip: random.Random | None) -> list[Segment]:
+def _letter(k: int) -> str:
+    return " " + "ABCDEFGH"[k]
+
+
+def _columns_plan(steps: tuple[Step, ...]) -> str:
+    return "".join(f"{_letter(k)}={step.op.join(_operands(step, _letter))}" for k, step in enumerate(steps)) + "\n"
+
+
+def _columns_step(k: int, step: Step, slip: random.Random | None) -> list[Segment]:
     """Column by column from the right, then the check by casting out nines; with `slip`, wrong and noticed."""
     while True:  # draw slips until casting out nines can see one
         lines, result = _columns(step, slip)
@@ -168,10 +194,8 @@ def _columns_step(step: Step, slip: random.Random | None) -> list[Segment]:
     joined = _root(a) * _root(b) if step.op == "*" else _root(a) + _root(b)
     sign = "*" if step.op == "*" else "+"
     check = f"check {_cast(a)};{_cast(b)};{_root(a)}{sign}{_root(b)}={_rooted(joined)};{_cast(r)} "
-    return [
-        (f"{step.left}{step.op}{step.right}\n", True), *lines,
-        (f"{step.left}{step.op}{step.right}={result}\n{check}{'no' if slip else 'ok'}\n", True),
-    ]  # fmt: skip
+    head = f"{_letter(k)}={step.op.join(_operands(step, _letter))}{_lookups(step, _letter, '=', '')}\n"
+    return [(head, True), *lines, (f"{_letter(k)}={result}\n{check}{'no' if slip else 'ok'}\n", True)]
 
 
 def _rooted(n: int) -> str:
@@ -193,79 +217,92 @@ def _columns(step: Step, slip: random.Random | None) -> tuple[list[Segment], int
         low, part = _column_lines(Step("*", step.left, ones), slip)
         high, big = _column_lines(Step("*", step.left, tens), None)
         total, result = _column_lines(Step("+", part, big * 10), None)
-        heads = (f"{step.left}*{ones}\n", f"{step.left}*{tens}0\n", f"{part}+{big * 10}\n")
-        tails = (f"{step.left}*{ones}={part}\n", f"{step.left}*{tens}0={big * 10}\n", "")
-        segments = []
-        for head, body, tail in zip(heads, (low, high, total), tails, strict=True):
-            segments += [(head, True), *body, (tail, True)]
-        return segments, result
+        return [*low, (f"low{part}\n", True), *high, (f"high{big * 10}\n", True), *total], result
     return _column_lines(step, slip)
 
 
 def _column_lines(step: Step, slip: random.Random | None) -> tuple[list[Segment], int]:
-    left = [int(c) for c in reversed(str(step.left))]
-    right = [int(c) for c in reversed(str(step.right))]
-    width = len(left) if step.op == "*" else max(len(left), len(right))
-    left += [0] * (width - len(left))
-    right += [0] * (width - len(right))
-    wrong = slip.randrange(width) if slip else None
-    lines, carry, put = [], 0, []
-    for k in range(width):
-        a, b = left[k], (right[0] if step.op == "*" else right[k])
+    """A line a column, from the right: the columns left, the sum of the last of them, the result so far, what is carried."""
+    left = str(step.left)
+    right = str(step.right) if step.op == "*" else str(step.right).rjust(len(left), "0")
+    left = left.rjust(len(right), "0") if step.op != "*" else left
+    wrong = slip.randrange(len(left)) if slip else None
+    lines, carry, put = [], 0, ""
+    for k in range(len(left)):
+        rest = len(left) - k
+        a, b = int(left[rest - 1]), int(right if step.op == "*" else right[rest - 1])
         if step.op == "-":
             borrow = int(a - b - carry < 0)
-            sum_, value, kept = f"{a + 10 * borrow}-{b}-{carry}", a + 10 * borrow - b - carry, borrow
+            sum_, value = f"{a + 10 * borrow}-{b}-{carry}", a + 10 * borrow - b - carry
             if k == wrong:
                 value = (value + slip.choice((1, 2, 8, 9))) % 10
-            digit, word = value, "borrow"
+            digit, kept, word = value, borrow, "borrow"
         else:
             value = (a * b if step.op == "*" else a + b) + carry
             sum_ = f"{a}{step.op}{b}+{carry}"
             if k == wrong:
                 value = abs(value + slip.choice((-10, -2, -1, 1, 2, 10)))
-            digit, kept, word = (value, 0, "carry") if k == width - 1 else (value % 10, value // 10, "carry")
-        lines.append((f"{sum_}={value} put{digit} {word}{kept}\n", k != wrong))
-        put.append(str(digit))
-        carry = kept
-    return lines, int("".join(reversed(put)))
+            digit, kept, word = (value, 0, "carry") if rest == 1 else (value % 10, value // 10, "carry")
+        put, carry = f"{digit}{put}", kept
+        columns = f"{left[:rest]}{step.op}{right if step.op == '*' else right[:rest]}"
+        lines.append((f"{columns}:{sum_}=", True))
+        lines.append((f"{value} put{put} {word}{kept}\n", k != wrong))
+    return lines, int(put)
 
 
-def _places_step(step: Step, slip: random.Random | None) -> list[Segment]:
-    """By place values, then again in another order; with `slip`, wrong and noticed."""
-    parts = [int(d) * 10**k for k, d in enumerate(reversed(str(step.right if step.op != "*" else step.left))) if d != "0"]
+def _number(k: int) -> str:
+    return f"#{k + 1}"
+
+
+def _places_plan(steps: tuple[Step, ...]) -> str:
+    parts = (f"{_number(k)} is {f' {step.op} '.join(_operands(step, _number))}" for k, step in enumerate(steps))
+    return f"Plan: {', '.join(parts)}.\n"
+
+
+def _places_step(k: int, step: Step, slip: random.Random | None) -> list[Segment]:
+    """By place values from the left, then back again from the right; with `slip`, wrong and noticed."""
+    split = step.left if step.op == "*" else step.right
+    parts = [int(digit) * 10**place for place, digit in enumerate(reversed(str(split))) if digit != "0"]
     wrong = slip.randrange(len(parts)) if slip else None
     off = slip.choice((-10, -1, 1, 10)) if slip else 0
-    text: list[Segment] = [(f"Now {step.left} {step.op} {step.right}. ", True)]
-    if step.op == "*":
-        total = 0
-        for k, part in enumerate(reversed(parts)):
-            product = part * step.right
-            if k == wrong:
-                product += off if product + off > 0 else abs(off)
-            before, total = total, total + product
-            text += [(f"{part} times {step.right} is ", True), (f"{product}", k != wrong)]
-            text.append((f", sum {before} + {product} is {total}. " if k else ". ", True))
-    else:
-        total = step.left
-        for k, part in enumerate(reversed(parts)):
-            before, total = total, total + part if step.op == "+" else total - part
-            if k == wrong:
-                total += off if total + off > 0 else abs(off)
-            text += [(f"{before} {step.op} {part} is ", True), (f"{total}", k != wrong), (". ", True)]
-    again, verdict = _again(step, total)
-    assert verdict == (slip is None), step
-    return [*text, (f"So {total}. Test: {again}{'good' if verdict else 'wrong, redo'}.\n", True)]
+    found = _lookups(step, _number, " is ", ", ")
+    head = f"Now {_number(k)} is {f' {step.op} '.join(_operands(step, _number))}"
+    head += f", {found}so {step.left} {step.op} {step.right}. " if found else ". "
+    text: list[Segment] = [(head, True)]
+    total = 0 if step.op == "*" else step.left
+    for n, part in enumerate(reversed(parts)):
+        before = total
+        change = part * step.right if step.op == "*" else part
+        error = 0 if n != wrong else off if total + change + off > 0 else abs(off)
+        if step.op == "*":
+            total += change + error
+            text += [(f"{part} times {step.right} is ", True), (f"{change + error}", n != wrong)]
+            text.append((f", sum {before} + {change + error} is {total}. " if n else ". ", True))
+        else:
+            total += (change if step.op == "+" else -change) + error
+            text += [(f"{before} {step.op} {part} is ", True), (f"{total}", n != wrong), (". ", True)]
+    back = _product_back(step, parts) if step.op == "*" else _sum_back(step, parts, total)
+    good = total == step.result
+    assert good == (slip is None), step
+    return [*text, (f"{_number(k)} is {total}. Test: {back}, {'good' if good else 'wrong, redo'}.\n", True)]
 
 
-def _again(step: Step, total: int) -> tuple[str, bool]:
-    """The check of `places`: the last digit and the rest by another way, and whether it agrees."""
-    if step.op == "*":
-        ones, rest = step.left % 10, step.left - step.left % 10
-        back = ones * step.right + rest * step.right
-        return (
-            f"{ones} times {step.right} is {ones * step.right}, {rest} times {step.right} is {rest * step.right}, sum {back}, ",
-            back == total,
-        )
-    back = total - step.right if step.op == "+" else total + step.right
+def _product_back(step: Step, parts: list[int]) -> str:
+    """The same product from its ones upwards."""
+    words, total = [], 0
+    for part in parts:
+        words.append(f"{part} times {step.right} is {part * step.right}")
+        if total:
+            words.append(f"sum {total + part * step.right}")
+        total += part * step.right
+    return ", ".join(words)
+
+
+def _sum_back(step: Step, parts: list[int], total: int) -> str:
+    """From the result back to where it came from."""
     sign = "-" if step.op == "+" else "+"
-    return f"{total} {sign} {step.right} is {back}, ", back == step.left
+    words = []
+    for part in parts:
+        before, total = total, total - part if step.op == "+" else total + part
+        words.append(f"{before} {sign} {part} is {total}")
+    return ", ".join(words)

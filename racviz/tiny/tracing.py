@@ -1,21 +1,24 @@
 """Short Python programs: what do they print? Two teachers track the state line by line.
 
 The answer key comes from really running the program; the teachers walk its syntax tree, and a program on which the two
-disagree is an error. `state` (tiny-reasoner) repeats the whole state after each line; `changes` (tiny-reasoner-small)
-names only what changed.
+disagree is an error. Lines are numbered, and a thought copies number and line before it looks up what the line reads: each
+of these is one lookup, which is what a few layers can do. `state` (tiny-reasoner) repeats the whole state after each line;
+`changes` (tiny-reasoner-small) names only what changed.
 """
 
 import ast
 import contextlib
 import io
 import random
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from racviz.tiny.lesson import SLIP_RATE, Segment, Task
 
 LARGEST = 99
 """Values stay within 0..LARGEST, so that each operation is one that the student can do in its head."""
-MOST_LINES = 20
-VARIABLES = tuple("abcdkmnpqstwxyz")
+MOST_LINES = 24
+VARIABLES = tuple("abcdnxyz")
 
 
 def make(rng: random.Random) -> Task:
@@ -24,14 +27,19 @@ def make(rng: random.Random) -> Task:
     while True:
         source = "\n".join(FAMILIES[family](rng))
         try:
-            events = [(kind, numbers) for _, kind, numbers, _ in _walk(source)]
-        except (OverflowError, IndexError):
+            events = list(_walk(source))
+        except OverflowError:
             continue
-        lines, printed = len(events), source.rsplit("(", 1)[1].rstrip(")")
-        computed = sum(kind == "calc" and numbers[0] == printed for kind, numbers in events)
-        if lines <= MOST_LINES and computed >= 2:  # an answer that can be read off the program needs no thought
-            prompt = f"What does this print?\n{source}"
-            return Task("tracing", family, lines, prompt, run(source), "tracing " + canonical(source), source)
+        printed = source.rsplit("(", 1)[1].rstrip(")")
+        computed = sum(event.kind == "calc" and event.name == printed for event in events)
+        if len(events) <= MOST_LINES and computed >= 2:  # an answer that can be read off the program needs no thought
+            prompt = f"What does this print?\n{numbered(source)}"
+            return Task("tracing", family, len(events), prompt, run(source), "tracing " + canonical(source), source)
+
+
+def numbered(source: str) -> str:
+    """The program as a listing with line numbers."""
+    return "\n".join(f"{k} {line}" for k, line in enumerate(source.split("\n"), 1))
 
 
 def run(source: str) -> str:
@@ -56,7 +64,7 @@ def canonical(source: str) -> str:
 
 def _start(rng, count):
     names = rng.sample(VARIABLES, count)
-    return names, [f"{name} = {rng.randint(2, 30)}" for name in names]
+    return names, [f"{name} = {rng.randint(2, 20)}" for name in names]
 
 
 def _update(rng, names, target=None):
@@ -65,7 +73,7 @@ def _update(rng, names, target=None):
     left = rng.choice((target, target, rng.choice(names)))
     op = rng.choice("++--*")
     other = rng.choice([name for name in names if name != left] or names)
-    right = str(rng.randint(2, 4)) if op == "*" else rng.choice((str(rng.randint(1, 20)), other))
+    right = str(rng.randint(2, 3)) if op == "*" else rng.choice((str(rng.randint(1, 9)), other))
     if left == target and rng.random() < 0.3:
         return f"{target} {op}= {right}"
     return f"{target} = {left} {op} {right}"
@@ -73,7 +81,7 @@ def _update(rng, names, target=None):
 
 def _test(rng, names):
     left, right = rng.sample(names, 2)
-    return f"{left} {rng.choice('<>')} {rng.choice((str(rng.randint(5, 60)), right))}"
+    return f"{left} {rng.choice('<>')} {rng.choice((str(rng.randint(5, 40)), right))}"
 
 
 def _branch_lines(rng, names, indent=""):
@@ -86,13 +94,13 @@ def _branch_lines(rng, names, indent=""):
 
 def _straight(rng):
     names, lines = _start(rng, rng.choice((2, 3)))
-    lines += [_update(rng, names) for _ in range(rng.randint(2, 8))]
+    lines += [_update(rng, names) for _ in range(rng.choice((2, 2, 3, 4, 5, 6, 7, 8, 9)))]
     return [*lines, f"print({rng.choice(names)})"]
 
 
 def _branch(rng):
     names, lines = _start(rng, rng.choice((2, 3)))
-    for _ in range(rng.choice((1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 2, 3))):
         lines += [_update(rng, names), *_branch_lines(rng, names)]
     lines += [_update(rng, names) for _ in range(rng.randint(0, 2))]
     return [*lines, f"print({rng.choice(names)})"]
@@ -100,7 +108,7 @@ def _branch(rng):
 
 def _loop(rng):
     names, lines = _start(rng, 2)
-    lines += [f"for i in range({rng.randint(2, 7)}):"]
+    lines += [f"for i in range({rng.randint(2, 8)}):"]
     lines += [f"    {_update(rng, names, names[0])}" if rng.random() < 0.6 else f"    {names[0]} += i"]
     if rng.random() < 0.5:
         lines.append(f"    {_update(rng, names, names[1])}")
@@ -111,7 +119,7 @@ def _loop(rng):
 
 def _list(rng):
     names, lines = _start(rng, 2)
-    values = [rng.randint(1, 40) for _ in range(rng.randint(2, 5))]
+    values = rng.sample(range(1, 30), rng.randint(2, 5))
     lines.append(f"v = [{', '.join(map(str, values))}]")
     if rng.random() < 0.5:
         lines += [_update(rng, names, names[0]), f"v.append({names[0]})"]
@@ -140,14 +148,27 @@ FAMILIES = {"straight": _straight, "branch": _branch, "loop": _loop, "list": _li
 
 # --- the walk over the syntax tree ---------------------------------------------------------------------------------------
 
-Event = tuple[str, str, tuple, dict]
-"""The line, what it is (`set`, `calc`, `test`, `turn`, `end`, `append`, `item`, `print`), its numbers, the state after it."""
+
+class Event(NamedTuple):
+    """One line executed."""
+
+    line: str
+    """Its number and text."""
+    kind: str
+    """`set`, `calc`, `test`, `turn`, `end`, `append`, `item` or `print`."""
+    name: str
+    """The variable that it assigns, or prints."""
+    reads: dict[str, int]
+    """The variables that it looks up, with their values before the line."""
+    numbers: tuple
+    """What it works with: the value set; `a, sign, b, result`; `a, sign, b, truth`; the item's expression and value."""
+    state: dict[str, int | list[int]]
+    """All variables after the line; the walk goes on changing it."""
 
 
-def _walk(source: str):
-    """Yield an event a line executed. OverflowError where a value leaves 0..LARGEST."""
-    state: dict[str, int | list[int]] = {}
-    yield from _block(ast.parse(source).body, state)
+def _walk(source: str) -> Iterator[Event]:
+    """An event a line executed. OverflowError where a value leaves 0..LARGEST or a list would hold a value twice."""
+    return _block(ast.parse(source).body, {})
 
 
 def _block(body, state):
@@ -170,47 +191,54 @@ def _calculate(left, op, right):
 
 
 def _statement(node, state):
-    line = ast.unparse(node).split("\n")[0]
+    line = f"{node.lineno} {ast.unparse(node).split(chr(10))[0].rstrip(':')}"
+
+    def event(kind, name, *numbers, reads=()):
+        return Event(line, kind, name, {r.id: before[r.id] for r in reads if isinstance(r, ast.Name)}, numbers, state)
+
+    before = dict(state)
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
             state[name] = value
-            yield line, "set", (name, value), state
+            yield event("set", name, value)
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=items)):
             state[name] = [item.value for item in items]
-            yield line, "set", (name, state[name]), state
-        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, op=op, right=right)):
+            yield event("set", name, state[name])
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, op=op, right=right))
+            | ast.AugAssign(target=ast.Name(id=name) as left, op=op, value=right)
+        ):
             a, sign, b = _value(left, state), _SIGNS[type(op)], _value(right, state)
             state[name] = _calculate(a, sign, b)
-            yield line, "calc", (name, a, sign, b, state[name]), state
-        case ast.AugAssign(target=ast.Name(id=name), op=op, value=right):
-            a, sign, b = state[name], _SIGNS[type(op)], _value(right, state)
-            state[name] = _calculate(a, sign, b)
-            yield line, "calc", (name, a, sign, b, state[name]), state
+            yield event("calc", name, a, sign, b, state[name], reads=(left, right))
         case ast.Assign(
             targets=[ast.Name(id=name)], value=ast.Subscript(value=ast.Name(id=items), slice=ast.Constant(value=k))
         ):
             state[name] = state[items][k]
-            yield line, "item", (name, f"{items}[{k}]", state[name]), state
+            yield event("item", name, f"{items}[{k}]", state[name])
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=items)])):
             state[name] = len(state[items])
-            yield line, "item", (name, f"len({items})", state[name]), state
+            yield event("item", name, f"len({items})", state[name])
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=items), attr="append"), args=[item])):
-            state[items] = [*state[items], _value(item, state)]
-            yield line, "append", (items, state[items]), state
+            value = _value(item, state)
+            if value in state[items]:
+                raise OverflowError(f"{value} twice in a list")  # "the element after 7" must mean one element
+            state[items] = [*state[items], value]
+            yield event("append", items, state[items], reads=(item,))
         case ast.If(test=ast.Compare(left=left, ops=[op], comparators=[right]), body=body, orelse=orelse):
             a, sign, b = _value(left, state), _SIGNS[type(op)], _value(right, state)
             truth = a < b if sign == "<" else a > b
-            yield line, "test", (a, sign, b, truth), state
+            yield event("test", "", a, sign, b, truth, reads=(left, right))
             yield from _block(body if truth else orelse, state)
         case ast.For(target=ast.Name(id=name), iter=it, body=body):
             turns = range(it.args[0].value) if isinstance(it, ast.Call) else list(state[it.id])
             for value in turns:
                 state[name] = value
-                yield line, "turn", (name, value), state
+                yield event("turn", name, value)
                 yield from _block(body, state)
-            yield line, "end", (), state
+            yield event("end", name)
         case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[ast.Name(id=name)])):
-            yield line, "print", (state[name],), state
+            yield event("print", name, state[name])
         case _:
             raise ValueError(f"no rule for the statement {line!r}")
 
@@ -221,16 +249,16 @@ def _statement(node, state):
 def teach(task: Task, style: str, rng: random.Random) -> list[Segment]:
     """The thought for a program, with one noticed slip in `SLIP_RATE` of the lessons. Ends before `</think>`."""
     say = {"state": _state_line, "changes": _changes_line}[style]
-    sums = sum(kind == "calc" for _, kind, _, _ in _walk(task.work))
+    sums = sum(event.kind == "calc" for event in _walk(task.work))
     slip_at = rng.randrange(sums) if sums and rng.random() < SLIP_RATE else None
     segments: list[Segment] = []
-    for line, kind, numbers, state in _walk(task.work):
+    for event in _walk(task.work):
         slip = None
-        if kind == "calc":
+        if event.kind == "calc":
             slip, slip_at = (rng if slip_at == 0 else None), (None if slip_at is None else slip_at - 1)
-        segments += say(line, kind, numbers, state, slip)
-    if kind != "print" or str(numbers[0]) != task.answer:
-        raise AssertionError(f"the walk printed {numbers}, the program {task.answer!r}:\n{task.work}")
+        segments += say(event, slip)
+    if event.kind != "print" or str(event.numbers[0]) != task.answer:
+        raise AssertionError(f"the walk printed {event.numbers}, the program {task.answer!r}:\n{task.work}")
     return segments
 
 
@@ -261,42 +289,37 @@ def _sum(a, sign, b, result, slip, words) -> list[Segment]:
     return [*segments, (f"{a}{sign}{b}{equals}{result},{result}{inverse}{b}{equals}{undo(result)} {ok}", True)]
 
 
-def _state_line(line, kind, numbers, state, slip) -> list[Segment]:
-    segments: list[Segment] = [(f"{line.rstrip(':')}: ", True)]
-    match kind:
-        case "calc":
-            segments += [*_sum(*numbers[1:], slip, ("=", "ok", "no")), ("; ", True)]
-        case "test":
-            a, sign, b, truth = numbers
+def _all(values: dict, join: str = "=", between: str = " ") -> str:
+    return between.join(f"{name}{join}{_text(value)}" for name, value in values.items())
+
+
+def _state_line(event: Event, slip) -> list[Segment]:
+    reads = _all(event.reads) + " " if event.reads else ""
+    segments: list[Segment] = [(f"{event.line}: {reads}", True)]
+    match event.kind, event.numbers:
+        case "calc", numbers:
+            segments += [*_sum(*numbers, slip, ("=", "ok", "no")), ("; ", True)]
+        case "test", (a, sign, b, truth):
             return [*segments, (f"{a}{sign}{b} {'yes' if truth else 'no'}\n", True)]
-        case "item":
-            segments.append((f"{numbers[1]}={numbers[2]}; ", True))
-        case "end":
+        case "item", (expression, value):
+            segments.append((f"{expression}={value}; ", True))
+        case "end", _:
             return [*segments, ("done\n", True)]
-        case "print":
-            return [*segments, (f"{numbers[0]}\n", True)]
-    return [*segments, (" ".join(f"{k}={_text(v)}" for k, v in state.items()) + "\n", True)]
+        case "print", (value,):
+            return [*segments, (f"{event.name}={value}\n", True)]
+    return [*segments, (_all(event.state) + "\n", True)]
 
 
-def _changes_line(line, kind, numbers, state, slip) -> list[Segment]:
-    segments: list[Segment] = [(f"Next {line.rstrip(':')} -> ", True)]
-    match kind:
-        case "set":
-            return [(f"{numbers[0]} starts as {_text(numbers[1])}.\n", True)]
-        case "calc":
-            segments += [
-                *_sum(*numbers[1:], slip, (" is ", "right", "wrong")),
-                (f", {numbers[0]} holds {numbers[-1]}.\n", True),
-            ]
-        case "test":
-            a, sign, b, truth = numbers
-            segments.append((f"{a} {sign} {b} {'holds' if truth else 'fails'}.\n", True))
-        case "item":
-            segments.append((f"{numbers[0]} holds {numbers[2]}.\n", True))
-        case "end":
+def _changes_line(event: Event, slip) -> list[Segment]:
+    reads = _all(event.reads, " holds ", ", ") + ", " if event.reads else ""
+    segments: list[Segment] = [(f"Next {event.line} -> {reads}", True)]
+    match event.kind, event.numbers:
+        case "calc", numbers:
+            segments += [*_sum(*numbers, slip, (" is ", "right", "wrong")), (f", {event.name} holds {numbers[-1]}.\n", True)]
+        case "test", (a, sign, b, truth):
+            segments.append((f"{a} {sign} {b} {'is true' if truth else 'is false'}.\n", True))
+        case "end", _:
             segments.append(("over.\n", True))
-        case "print":
-            segments.append((f"shows {numbers[0]}.\n", True))
-        case _:
-            segments.append((f"{numbers[0]} holds {_text(numbers[1])}.\n", True))
+        case _, numbers:
+            segments.append((f"{event.name} holds {_text(numbers[-1])}.\n", True))
     return segments
