@@ -149,11 +149,12 @@ def load_model(
     for parameter, values in model.named_parameters():
         if not torch.isfinite(values).all():
             raise NumericalError(f"the weights of {name!r} are not finite in {parameter}; the checkpoint is damaged")
-    provenance = {}
+    provenance, report = {}, None
     if not is_hub and (Path(source) / "racviz.json").exists():
         provenance = _provenance(Path(source) / "racviz.json")
+        report = _report(Path(source) / "racviz_report.csv")
     stamp = _fingerprint(source, is_hub, model, dtype=str(model.dtype))
-    return LoadedModel(model, tokenizer, name, stamp, detect_format(tokenizer), provenance)
+    return LoadedModel(model, tokenizer, name, stamp, detect_format(tokenizer), provenance, report)
 
 
 def _check_device(device: str) -> None:
@@ -165,6 +166,13 @@ def _check_device(device: str) -> None:
         raise ParameterError(
             f"device must be 'auto', 'cpu', 'cuda' or another that torch has here; not {device!r}: {first}"
         ) from error
+
+
+def _report(path: Path):
+    """The report of a pruned model that was saved, a row a linear; None where there is none."""
+    import pandas as pd
+
+    return pd.read_csv(path) if path.exists() else None
 
 
 def _provenance(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from racviz import figures
+from racviz.errors import DataError, ParameterError
 from racviz.figures.heatmap import colour_limit, times, visible
 from racviz.figures.theme import GREY, RATIO_SCALE, SOURCES, caption, source_colour
 from racviz.figures.tokens import ratio_colour
@@ -395,3 +396,51 @@ class TestTheme:
     def test_figures_need_no_torch(self):
         code = "import sys, racviz.figures, racviz.statistics; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestPruning:
+    def compared(self) -> pd.DataFrame:
+        rows = [dict(source="dense", method="dense", sparsity=0.0, accuracy=0.9, se=0.03, problems=50)]
+        for source in ("prompt", "rac"):
+            for method in ("sparsegpt", "alps"):
+                for sparsity in (0.5, 0.8):
+                    rows.append(dict(
+                        source=source, method=method, sparsity=sparsity, accuracy=0.8 - sparsity / 2, se=0.05, problems=50,
+                        decode_error=sparsity, decode_low=sparsity * 0.8, decode_high=sparsity * 1.5, solver_seconds=3.0,
+                    ))  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def test_a_line_a_solver_and_a_row_a_source(self):
+        figure = figures.solver_curves(self.compared())
+        assert len(figure.data) == 2 * 3 * 2 and {trace.name for trace in figure.data} == {"sparsegpt", "alps"}
+        assert figure.data[0].x.tolist() == [50, 80] and np.allclose(figure.data[0].y, [55, 40])
+        error = next(trace for trace in figure.data if np.allclose(trace.y, [0.5, 0.8]))
+        assert np.allclose(error.error_y.array, [0.25, 0.4]) and np.allclose(error.error_y.arrayminus, [0.1, 0.16])
+        assert sum(trace.showlegend for trace in figure.data) == 2
+        assert "no pruned model" in texts(figures.solver_curves(self.compared().iloc[:1]))
+        with pytest.raises(DataError, match="decode_error"):
+            figures.solver_curves(self.compared().drop(columns="decode_error"))
+
+    def report(self) -> pd.DataFrame:
+        names = [f"layers.{k}.mlp.{kind}" for k in range(3) for kind in ("up_proj", "down_proj")]
+        return pd.DataFrame({"layer": names, "sparsity": 0.5, "calibration_error": 0.1, "damping": 0.01, "seconds": 1.0})
+
+    def test_a_mark_a_linear(self):
+        figure = figures.pruning_run({"rac": self.report(), "prompt": self.report().drop(columns="damping")})
+        assert len(figure.data) == 8 and all(len(trace.x) == 6 for trace in figure.data)
+        assert list(figure.layout.xaxis.ticktext) == ["0", "1", "2"] and list(figure.layout.xaxis.tickvals) == [0, 2, 4]
+        assert figure.data[0].name == "prompt-only" and figure.data[0].y[0] == 50
+        assert "no report" in texts(figures.pruning_run({}))
+        with pytest.raises(DataError, match="no seconds"):
+            figures.pruning_run({"rac": self.report().drop(columns="seconds")})
+
+    def test_layer_errors_by_kind_of_linear(self):
+        rows = [
+            dict(layer=f"layers.{depth}.mlp.{kind}", depth=depth, phase="decode", source="rac", error=error)
+            for depth in range(3) for kind, error in (("up_proj", 0.1), ("down_proj", 0.4))
+        ]  # fmt: skip
+        figure = figures.layer_errors(pd.DataFrame(rows), by="linear")
+        assert list(figure.layout.xaxis.ticktext) == ["up_proj", "down_proj"]
+        assert np.allclose(figure.data[1].y, [0.1, 0.4]) and figure.data[1].mode == "markers"
+        with pytest.raises(ParameterError, match="by must be one of"):
+            figures.layer_errors(pd.DataFrame(rows), by="deepth")

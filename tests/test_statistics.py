@@ -312,3 +312,50 @@ class TestNumbers:
         assert found["accuracy, RAC at 60 %"] == f"{100 * rac.mean():.1f} ± {100 * rac.std() / 10:.1f} %"
         assert list(found)[0] == "accuracy, the dense model" and found["problems"] == "100"
         assert "% cut off" in st.length_numbers(frame, 0.6)["mean CoT, prompt-only at 60 %"]
+
+
+def layers_frame(prompt_over_rac: float, linears: int = 12) -> pd.DataFrame:
+    rows = [
+        dict(layer=f"layers.{k}.mlp.up_proj", depth=k, phase=phase, source=source, error=error)
+        for k in range(linears) for phase in ("prompt", "decode")
+        for source, error in (("rac", 0.01), ("prompt", 0.01 * prompt_over_rac))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+class TestLayers:
+    def test_counts_linears_and_turns_round(self):
+        told = st.layer_sentence(layers_frame(2.0))
+        assert (
+            "On prompt tokens RAC leaves the smaller error in 12 of 12 linears (prompt-only's is 2.00 times that of RAC" in told
+        )
+        assert "in 0 of 12 linears (prompt-only's is 0.50 times" in st.layer_sentence(layers_frame(0.5))
+        assert "in 0 of 12 linears (prompt-only's is 1.00 times" in st.layer_sentence(layers_frame(1.0))
+        assert "errors of prompt-only are missing" in st.layer_sentence(layers_frame(2.0).query("source == 'rac'"))
+
+    def test_bytes(self):
+        report = pd.DataFrame({"layer": ["a", "b"], "rows": [8, 16], "columns": [16, 16], "sparsity": [0.5, 0.25]})
+        table = st.stored_bytes(report)
+        assert table["dense"].tolist() == [256, 512] and table["sparse"].tolist() == [16 + 128, 32 + 384]
+        told = st.size_sentence(report)
+        assert "768 bytes dense" in told and "560 bytes, 73 % of that" in told and "stays dense" in told
+        assert "more, not less" in st.size_sentence(report.assign(sparsity=0.0))
+
+
+def solver_frame(alps: float, sparsegpt: float, n: int = 60) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    rows = []
+    for method, rate in (("alps", alps), ("sparsegpt", sparsegpt)):
+        for k in range(n):
+            rows.append(
+                dict(source="rac", method=method, sparsity=0.8, problem_id=f"p{k}", sample=0, correct=draw.random() < rate)
+            )
+    return pd.DataFrame(rows)
+
+
+def test_solvers_are_compared_within_a_source():
+    told = st.solver_sentence(solver_frame(0.9, 0.3), 0.8, "rac", "alps")
+    assert "Accuracy with RAC calibration, alps against sparsegpt" in told and "alps answers better" in told
+    assert "sparsegpt answers better" in st.solver_sentence(solver_frame(0.2, 0.8), 0.8, "rac", "alps")
+    assert "inside the noise" in st.solver_sentence(solver_frame(0.5, 0.5), 0.8, "rac", "alps")
+    assert "no evaluation of alps and of sparsegpt" in st.solver_sentence(solver_frame(0.5, 0.5), 0.8, "prompt", "alps")

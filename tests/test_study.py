@@ -483,3 +483,28 @@ def test_a_source_with_fewer_tokens_is_labelled_with_what_it_has(tiny_folder, tm
         > used["prompt-same-problems"]
         == study.calibration("prompt-same-problems").tokens
     )
+
+
+def test_solvers_side_by_side(tiny_folder, tmp_path):
+    from racviz.study.solvers import MEASURED, compare_solvers, with_method
+
+    study = study_in(tmp_path, tiny_folder)
+    results, evaluations = compare_solvers(study, ["magnitude", "sparsegpt", "magnitude"])
+    assert results["method"].tolist() == ["dense", "magnitude", "magnitude", "sparsegpt", "sparsegpt"]
+    assert list(results.columns) == RESULT_COLUMNS + MEASURED
+    alone = study_in(tmp_path, tiny_folder, method="sparsegpt", run=str(tmp_path / "alone"))
+    row = results[(results["method"] == "sparsegpt") & (results["source"] == "rac")].iloc[0]
+    frame = alone.errors(0.5).frame.query("phase == 'decode'")
+    expected = (frame["e_rac"] / frame["norm_dense"]).groupby(frame["problem_id"]).median()
+    assert (
+        row["decode_error"] == pytest.approx(expected.median())
+        and row["decode_low"] <= row["decode_error"] <= row["decode_high"]
+    )
+    assert row["solver_seconds"] > 0 and row["accuracy"] == alone.evaluation("rac", 0.5).summary()["accuracy"]
+    assert set(evaluations["method"]) == {"dense", "magnitude", "sparsegpt"}
+    assert pd.read_csv(study.folder / "results.csv").shape == results.shape
+    other = with_method(study, "magnitude")
+    assert other.traces() is study.traces() and other.dense is study.dense
+    assert other.prune("rac", 0.5).fingerprint != study.prune("rac", 0.5).fingerprint
+    with pytest.raises(ParameterError, match="methods must be a list"):
+        compare_solvers(study, [])

@@ -5,8 +5,10 @@ from racviz.figures.heatmap import error_heatmap
 from racviz.figures.layers import layer_errors
 from racviz.figures.lengths import cot_lengths
 from racviz.figures.notebook import show_in_notebooks
+from racviz.figures.pruned import pruning_run
 from racviz.figures.ratio_curve import ratio_by_position
 from racviz.figures.runtime import runtime_curves
+from racviz.figures.solvers import solver_curves
 from racviz.figures.tokens import token_strip
 
 __all__ = [
@@ -14,8 +16,10 @@ __all__ = [
     "error_heatmap",
     "figure2",
     "layer_errors",
+    "pruning_run",
     "ratio_by_position",
     "runtime_curves",
     "show_in_notebooks",
+    "solver_curves",
     "token_strip",
 ]

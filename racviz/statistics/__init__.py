@@ -18,13 +18,16 @@ from racviz.statistics.estimates import (
 from racviz.statistics.sentences import (
     accuracy_numbers,
     accuracy_sentence,
+    layer_sentence,
     length_numbers,
     length_sentence,
     pretty,
     ratio_numbers,
     ratio_sentence,
     runtime_sentence,
+    solver_sentence,
 )
+from racviz.statistics.sizes import size_sentence, stored_bytes
 
 __all__ = [
     "Interval",
@@ -35,6 +38,7 @@ __all__ = [
     "bootstrap_interval",
     "holm",
     "label_of",
+    "layer_sentence",
     "length_numbers",
     "length_sentence",
     "paired_difference",
@@ -46,6 +50,9 @@ __all__ = [
     "ratio_sentence",
     "ratio_table",
     "runtime_sentence",
+    "size_sentence",
+    "solver_sentence",
+    "stored_bytes",
     "summary_ratio",
     "thought_lengths",
 ]

@@ -155,6 +155,38 @@ def accuracy_sentence(evaluations: pd.DataFrame, sparsity: float | Sequence[floa
     return _compare(evaluations, sparsity, a, b, **how)
 
 
+def layer_sentence(layers: pd.DataFrame, a: str = "rac", b: str = "prompt") -> str:
+    """In how many linears calibration a leaves a smaller held-out error than b, by phase, with the typical ratio."""
+    parts = []
+    for phase in PHASES:
+        errors = layers[layers["phase"] == phase].pivot_table(index="layer", columns="source", values="error")
+        if missing := [source for source in (a, b) if source not in errors]:
+            return f"Nothing can be said of single linears: errors of {' and of '.join(map(pretty, missing))} are missing."
+        ratio = (errors[b] / errors[a]).replace([np.inf, -np.inf, 0], np.nan).dropna()
+        better, n = int((ratio > 1).sum()), len(ratio)
+        typical = f", {np.exp(np.log(ratio).mean()):.2f} times that of {pretty(a)} (geometric mean)" if n else ""
+        parts.append(
+            f"on {phase} tokens {pretty(a)} leaves the smaller error in {better} of {n} linears ({pretty(b)}'s is{typical})"
+        )
+    text = f"{_capital(parts[0])}; {parts[1]}."
+    return f"{text} Linears of one model share their inputs, so this is a count and no test.".replace("is, ", "is ")
+
+
+def solver_sentence(
+    evaluations: pd.DataFrame, sparsity: float | Sequence[float], source: str, a: str, b: str = "sparsegpt"
+) -> str:
+    """Accuracy of solver a against solver b, both calibrated from one source, at one or several sparsities."""
+    rows = evaluations[evaluations["source"] == source]
+    rows = rows.assign(source=rows["method"])
+    how = {
+        "value": "correct",
+        "what": f"Accuracy with {pretty(source)} calibration",
+        "unit": "points",
+        "better": "answers better",
+    }
+    return _compare(rows, sparsity, a, b, **how, more_is_better=True)
+
+
 def length_sentence(evaluations: pd.DataFrame, sparsity: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
     """Mean CoT length of a against b, with the shares that never ended: their lengths are only lower bounds."""
     frame = thought_lengths(evaluations)

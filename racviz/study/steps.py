@@ -168,6 +168,11 @@ class Steps(Parameters):
         result.save(self.folder / "errors" / f"hidden-final-{sparsity:g}-{mode}.parquet")
         return result
 
+    def label(self, sparsity: float) -> dict[str, Any]:
+        """What made the models of one sparsity, for captions."""
+        return dict(model=self.model, domain=self.domain, method=self.method, sparsity=sparsity, mode=self.mode, seed=self.seed,
+                    calibration_tokens=self.calibration_tokens, rollouts=len(self.test()))  # fmt: skip
+
     def layerwise(self, sparsity: float, mode: str | None = None):
         """Layer-wise errors of every source at one sparsity on the rollouts; a frame."""
 

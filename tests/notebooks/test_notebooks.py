@@ -15,11 +15,11 @@ from racviz import reports
 from racviz.store import resource
 
 STUDY = """model domain calibration_problems test_problems generic_text sources trace_source calibration_tokens t_max budget method
-sparsities pattern scope thirds mode problems samples temperature top_p backend device dtype batch_size seed run""".split()
-OWN = {"runtime_vs_sparsity": ["timing_problems"]}
+sparsities pattern allocation scope thirds mode problems samples temperature top_p backend device dtype batch_size seed run""".split()
+OWN = {"runtime_vs_sparsity": ["timing_problems"], "solvers": ["methods"]}
 NOTEBOOKS = sorted(resource("notebooks").glob("*.ipynb"))
 SMALL = {"problems": 6, "budget": 96, "t_max": 96, "calibration_tokens": 2048, "sparsities": [0.5, 0.6], "batch_size": 16}
-FIGURES = {"figure2_error_heatmap": 3, "runtime_vs_sparsity": 1, "cot_lengths": 1}
+FIGURES = {"figure2_error_heatmap": 3, "runtime_vs_sparsity": 1, "cot_lengths": 1, "solvers": 1, "pruning_report": 3}
 NETWORK = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']https?:[^>]*>", re.IGNORECASE)
 
 
@@ -81,7 +81,10 @@ def made(tmp_path_factory):
         patch.setenv("RACVIZ_CACHE", str(folder / "cache"))
         patch.chdir(folder)
         for path in NOTEBOOKS:
-            own = {"timing_problems": 2} if path.stem == "runtime_vs_sparsity" else {}
+            own = {
+                "runtime_vs_sparsity": {"timing_problems": 2},
+                "solvers": {"methods": ["sparsegpt", "sparsegpt+refit"], "mode": "one-pass"},
+            }.get(path.stem, {})
             reports.run_report(path.stem, SMALL | own, "reports", progress=False)
         reports.build_index("reports")
     return folder

@@ -1,0 +1,306 @@
+"""Pruning against its peers on this machine, in turns in one process: `make bench`, or one part: `python benchmarks/pruning.py solve`.
+
+solve    SparseGPT on single linears: racviz, llm-compressor's functions, a plain reference; beside the arithmetic's floor
+block    the moments and the solve of one Qwen2.5-1.5B-shaped block, racviz and llm-compressor's functions
+alps     ALPS, racviz and the published iteration in plain torch
+quality  error on the calibration inputs and on held-out ones against solver seconds
+
+Tables (CSV) and a plot (HTML) go to benchmarks/results/, with machine and versions.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from racviz.pruning import LinearInputs, Pattern, solver_named
+from racviz.pruning.moments import Moment
+
+RESULTS = Path(__file__).parent / "results"
+SHAPES = ((576, 1536), (1536, 1536), (8960, 1536), (1536, 8960))
+SPARSITY = 0.5
+
+
+def activations(tokens: int, columns: int, seed: int = 0) -> torch.Tensor:
+    """`[tokens, columns]`, correlated through a low-rank part, with scales that differ between columns."""
+    generator = torch.Generator().manual_seed(seed)
+    rank = min(columns // 4, 512)
+    mixing = torch.randn(rank, columns, generator=torch.Generator().manual_seed(99)) / rank**0.5
+    x = torch.randn(tokens, rank, generator=generator) @ mixing + 0.3 * torch.randn(tokens, columns, generator=generator)
+    return x * torch.logspace(0.3, -0.7, columns)[torch.randperm(columns, generator=torch.Generator().manual_seed(98))]
+
+
+def timed(run: Callable, *arguments) -> tuple[float, object]:
+    began = time.perf_counter()
+    result = run(*arguments)
+    return time.perf_counter() - began, result
+
+
+def matmul_speed(size: int = 3000) -> float:
+    """Floating-point operations a second of a large fp32 product, the best of five."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return max(2 * size**3 / timed(torch.matmul, a, b)[0] for _ in range(5))
+
+
+def peer_sparsegpt(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+    """llm-compressor's `sparsify_weight`; it prunes int(sparsity · size) + 1 of a block."""
+    from llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify import sparsify_weight
+
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    linear.weight.data = weight.clone()
+    size = weight.shape[0] * min(128, weight.shape[1])
+    sparsity = (round(SPARSITY * size) - 0.5) / size
+    return sparsify_weight(
+        module=linear, hessians_dict={linear: moment.clone()}, sparsity=sparsity, prune_n=0, prune_m=0, block_size=128,
+        dampening_frac=0.01, preserve_sparsity_mask=False,
+    )[1].detach().float()  # fmt: skip
+
+
+def factor_as_published(moment: torch.Tensor) -> torch.Tensor:
+    """Cholesky, inverse, Cholesky: what the reference and llm-compressor do."""
+    h = moment.clone()
+    h.diagonal().add_(0.01 * h.diagonal().mean())
+    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+
+
+def loop_as_published(weight: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """The reference's column loop, plain."""
+    w = weight.clone()
+    rows, columns = w.shape
+    for start in range(0, columns, 128):
+        end = min(start + 128, columns)
+        block, factor = w[:, start:end].clone(), u[start:end, start:end]
+        saliency = block**2 / factor.diagonal() ** 2
+        mask = saliency <= saliency.flatten().sort()[0][round(SPARSITY * saliency.numel()) - 1]
+        errors = torch.zeros_like(block)
+        for j in range(end - start):
+            q = block[:, j].masked_fill(mask[:, j], 0)
+            errors[:, j] = (block[:, j] - q) / factor[j, j]
+            block[:, j:] -= errors[:, j, None] @ factor[None, j, j:]
+            w[:, start + j] = q
+        w[:, end:] -= errors @ u[start:end, end:]
+    return w
+
+
+def solve(rounds: int) -> pd.DataFrame:
+    speed, rows = matmul_speed(), []
+    for r, c in SHAPES:
+        x = activations(max(4096, c + 2048), c)
+        weight, moment = torch.randn(r, c, generator=torch.Generator().manual_seed(1)) / c**0.5, x.T @ x
+        del x
+        floor = {"factor": 2 * c**3 / 3 / speed, "solve": r * c**2 / speed}
+        runs: dict[str, list] = {"racviz": [], "llm-compressor": [], "reference": []}
+        for turn in range(rounds + 1):  # the first warms up
+            inputs = LinearInputs(moment)
+            factor, _ = timed(getattr, inputs, "inverse_factor")
+            whole, (ours, mask, _) = timed(solver_named("sparsegpt"), weight, inputs, Pattern(), SPARSITY)
+            theirs_whole, theirs = timed(peer_sparsegpt, weight, moment)
+            theirs_factor, u = timed(factor_as_published, moment)
+            loop, _ = timed(loop_as_published, weight, u)
+            if turn:
+                runs["racviz"].append((factor, whole))
+                runs["llm-compressor"].append((theirs_factor, theirs_whole - theirs_factor))
+                runs["reference"].append((theirs_factor, loop))
+        for name, times in runs.items():
+            table = torch.tensor(times)
+            rows.append({
+                "rows": r, "columns": c, "by": name, "factor": table[:, 0].min().item(), "loop": table[:, 1].min().item(),
+                "total": table.sum(1).min().item(), "equal_masks": float(((theirs == 0) == mask).float().mean()), "rounds": rounds,
+            })  # fmt: skip
+        rows.append({"rows": r, "columns": c, "by": "floor", "factor": floor["factor"], "loop": floor["solve"],
+                     "total": sum(floor.values())})  # fmt: skip
+        print(pd.DataFrame(rows[-4:]).round(4).to_string(index=False), flush=True)
+    frame = pd.DataFrame(rows)
+    for name in ("llm-compressor", "reference", "floor"):
+        for part in ("loop", "total"):
+            other = frame[frame.by == name].set_index(["rows", "columns"])[part]
+            ours = frame[frame.by == "racviz"].set_index(["rows", "columns"])[part]
+            print(f"{part}: {name} / racviz:", (other / ours).round(2).to_dict())
+    return frame.assign(matmul_gflops=speed / 1e9)
+
+
+LINEARS = {"q": (1536, 1536, "attention"), "k": (256, 1536, "attention"), "v": (256, 1536, "attention"), "o": (1536, 1536, "o"),
+           "gate": (8960, 1536, "mlp"), "up": (8960, 1536, "mlp"), "down": (1536, 8960, "down")}  # fmt: skip
+"""The linears of a Qwen2.5-1.5B block: rows, columns, and which input each reads."""
+
+
+def block(rounds: int, tokens: int = 16_384, batch: int = 2048) -> pd.DataFrame:
+    from llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify import accumulate_hessian, make_empty_hessian
+
+    inputs = {name: activations(tokens, columns, seed) for seed, (name, columns) in
+              enumerate({i: c for _, c, i in LINEARS.values()}.items())}  # fmt: skip
+    weights = {
+        n: torch.randn(r, c, generator=torch.Generator().manual_seed(k)) / c**0.5
+        for k, (n, (r, c, _)) in enumerate(LINEARS.items())
+    }
+    speed, rows = matmul_speed(), []
+    columns = {name: x.shape[1] for name, x in inputs.items()}
+    floor = {
+        "moments": sum(tokens * c**2 for c in columns.values()) / speed,
+        "solve": (sum(2 * c**3 / 3 for c in columns.values()) + sum(r * c**2 for r, c, _ in LINEARS.values())) / speed,
+    }
+
+    def our_moments():
+        found = {name: Moment(x.shape[1]) for name, x in inputs.items()}
+        for name, x in inputs.items():
+            for part in x.split(batch):
+                found[name].add(1, part)
+            found[name].finish()
+        return found
+
+    def our_solve(moments):
+        known = {name: LinearInputs(moment.mixed()) for name, moment in moments.items()}
+        return {n: solver_named("sparsegpt")(weights[n], known[i], Pattern(), SPARSITY)[1] for n, (_, _, i) in LINEARS.items()}
+
+    def their_moments():
+        found = {}
+        for name, (r, c, source) in LINEARS.items():
+            linear, count = torch.nn.Linear(c, r, bias=False), 0
+            h = make_empty_hessian(linear)
+            for part in inputs[source].split(batch):
+                h, count = accumulate_hessian(part[None], linear, h, count)
+            found[name] = h
+        return found
+
+    def their_solve(moments):
+        return {name: peer_sparsegpt(weights[name], h) == 0 for name, h in moments.items()}
+
+    for turn in range(rounds):
+        ours, moments = timed(our_moments)
+        ours_solve, mask = timed(our_solve, moments)
+        del moments
+        theirs, moments = timed(their_moments)
+        theirs_solve, their_mask = timed(their_solve, moments)
+        del moments
+        equal = min(float((mask[n] == their_mask[n]).float().mean()) for n in LINEARS)
+        rows += [
+            {
+                "turn": turn,
+                "by": "racviz",
+                "moments": ours,
+                "solve": ours_solve,
+                "total": ours + ours_solve,
+                "equal_masks": equal,
+            },
+            {"turn": turn, "by": "llm-compressor", "moments": theirs, "solve": theirs_solve, "total": theirs + theirs_solve},
+            {"turn": turn, "by": "floor", **floor, "total": sum(floor.values())},
+        ]
+        print(pd.DataFrame(rows[-3:]).round(3).to_string(index=False), flush=True)
+        print(f"llm-compressor / racviz: {rows[-2]['total'] / rows[-3]['total']:.2f}", flush=True)
+    return pd.DataFrame(rows).assign(tokens=tokens, matmul_gflops=speed / 1e9)
+
+
+def alps_as_published(weight: torch.Tensor, moment: torch.Tensor, sparsity: float, rho: float = 0.1) -> torch.Tensor:
+    """The ADMM of the ALPS authors in plain torch: eigendecomposition in fp64, two products an iteration, top-k by sorting."""
+    h = moment.clone()
+    h.diagonal().add_(0.01 * h.diagonal().mean())
+    scale = h.diagonal().rsqrt()
+    h, w = h * scale[:, None] * scale, weight / scale
+    values, vectors = (t.float() for t in torch.linalg.eigh(h.double()))
+    g, keep = w @ h, weight.numel() - round(sparsity * weight.numel())
+
+    def project(x):
+        chosen = torch.zeros(x.numel())
+        index = x.abs().flatten().topk(keep).indices
+        chosen[index] = x.flatten()[index]
+        return chosen.view_as(x)
+
+    d, v = project(w), torch.zeros_like(w)
+    looked = d != 0
+    for iteration in range(1, 301):
+        x = (((g - v + rho * d) @ vectors) / (values + rho)) @ vectors.T
+        d = project(x + v / rho)
+        v += rho * (x - d)
+        if iteration % 3 == 0:
+            changed = int(((d != 0) != looked).sum()) / keep
+            if changed == 0 or (iteration >= 30 and changed < 3e-4):
+                break
+            rho *= 1.3 if changed >= 0.1 else 1.2 if changed >= 0.005 else 1.1
+            looked = d != 0
+    p = r = ((w - d) @ h) * looked  # ten steps of conjugate gradients on the support
+    rr = (r * r).sum(1)
+    for _ in range(10):
+        q = (p @ h) * looked
+        alpha = rr / (p * q).sum(1).clamp(min=1e-30)
+        d, r = d + alpha[:, None] * p, r - alpha[:, None] * q
+        rr, before = (r * r).sum(1), rr
+        p = r + (rr / before.clamp(min=1e-30))[:, None] * p
+    return d * scale
+
+
+def alps(rounds: int) -> pd.DataFrame:
+    rows = []
+    for r, c in ((576, 576), (576, 1536), (1536, 576), (1536, 1536)):
+        x = activations(8192, c)
+        weight, moment = torch.randn(r, c, generator=torch.Generator().manual_seed(1)) / c**0.5, x.T @ x
+        for sparsity in (0.5, 0.7):
+            times = []
+            for turn in range(rounds + 1):
+                ours, (_, mask, details) = timed(solver_named("alps"), weight, LinearInputs(moment), Pattern(), sparsity)
+                theirs, other = timed(alps_as_published, weight, moment, sparsity)
+                if turn:
+                    times.append((ours, theirs))
+            equal = float(((other == 0) == mask).float().mean())
+            ours, theirs = torch.tensor(times).min(0).values.tolist()
+            rows.append({"rows": r, "columns": c, "sparsity": sparsity, "racviz": ours, "plain torch": theirs, "ratio": theirs / ours,
+                         "equal_support": equal, "iterations": details["iterations"]})  # fmt: skip
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def quality(rounds: int) -> pd.DataFrame:
+    rows = []
+    r, c = 1536, 1536
+    x, held = activations(8192, c), activations(4096, c, seed=7)
+    weight = torch.randn(r, c, generator=torch.Generator().manual_seed(1)) / c**0.5
+    moments = {"calibration": x.T @ x, "held out": held.T @ held}
+    for sparsity in (0.5, 0.7, 0.8):
+        for method in ("magnitude", "wanda", "sparsegpt", "sparsegpt+refit", "alps"):
+            seconds, (new, _, _) = timed(
+                solver_named(method), weight, LinearInputs(moments["calibration"]), Pattern(), sparsity
+            )
+            delta = weight - new
+            row = {"sparsity": sparsity, "method": method, "seconds": seconds}
+            row |= {name: float(((delta @ h) * delta).sum() / ((weight @ h) * weight).sum()) for name, h in moments.items()}
+            rows.append(row)
+            print(row, flush=True)
+    return pd.DataFrame(rows)
+
+
+def machine() -> dict:
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("torch", "numba", "numpy", "transformers", "llmcompressor", "racviz")
+    }
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+PARTS = {"solve": solve, "block": block, "alps": alps, "quality": quality}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; all, if none is named")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "machine.json").write_text(json.dumps(machine(), indent=1))
+    for part in arguments.parts or PARTS:
+        print(f"-- {part}", flush=True)
+        with torch.no_grad():
+            PARTS[part](arguments.rounds).to_csv(RESULTS / f"pruning-{part}.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()
