@@ -83,10 +83,6 @@ def prune(
     label = describe(calibration) if calibration is not None else statistics.calibration
     identity = key_of(base=dense.fingerprint, parameters={**parameters, "keep_zeros": keep_zeros, "precision": precision},
                       shares=shares, calibration=label["fingerprint"])  # fmt: skip
-    if progress:
-        from tqdm.auto import tqdm
-
-        tqdm.write(f"{parameters['method']} to {sparsity:.0%}, {mode}: {summary(flat)}", file=sys.stderr)
     target = dense if inplace else dense.copy()
     run = _Run(target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision)
     rows = run.blocks(calibration, statistics, Workspace(workspace, identity), progress)
@@ -138,6 +134,8 @@ class _Run:
         _, blocks = decoder_blocks(self.target.model)
         last = max(self.linears)
         bar = tqdm(total=len(self.shares), desc="prune", unit="linear", disable=not progress, leave=False)
+        if progress and sys.stderr.isatty():  # not into the pages of reports
+            bar.write(f"to prune: {summary(self.shares)}", file=sys.stderr)
         with bar, full_precision():
             done = workspace.restore(blocks)
             bar.update(len(workspace.rows))
