@@ -20,7 +20,7 @@ DOMAINS = {"arithmetic": arithmetic, "tracing": tracing}
 STYLES = {"columns": arithmetic, "places": arithmetic, "state": tracing, "changes": tracing}
 VERDICTS = {
     "columns": (" no\n", " ok\n"), "places": (", wrong, redo.\n", ", good.\n"),
-    "state": (" no; ", " ok; "), "changes": (" wrong; ", " right, "),
+    "state": (" no; ", " ok;"), "changes": (" wrong; ", " right, "),
 }  # fmt: skip
 """What a failed and a passed check end with, by style."""
 SEEDS = st.integers(0, 10**9)
@@ -130,7 +130,7 @@ def test_an_arithmetic_answer_is_what_its_steps_come_to(seed):
 def test_a_tracing_answer_is_what_the_program_prints(seed):
     task = tracing.make(random.Random(seed))
     listing, printed = task.prompt.split("\n")[1:], []
-    assert [line.split(" ", 1)[0] for line in listing] == [str(k) for k in range(1, len(listing) + 1)]
+    assert "".join(line.split(" ", 1)[0] for line in listing) == tracing.LETTERS[: len(listing)]
     exec("\n".join(line.split(" ", 1)[1] for line in listing), {"print": printed.append})
     assert [task.answer] == [str(value) for value in printed]
 
@@ -141,8 +141,8 @@ def test_a_tracing_answer_is_what_the_program_prints(seed):
 def test_the_thought_ends_in_the_answer(style, seed):
     task, text, _ = teach(style, seed)
     last = {
-        "columns": r"=(\d+)\ncheck [^\n]* ok\n$", "places": r" is (\d+)\. Test: [^\n]*good\.\n$",
-        "state": r"print\(\w+\): \w=(\d+)\n$", "changes": r"print\(\w+\) -> \w holds (\d+)\.\n$",
+        "columns": r"=[A-H](\d+)\ncheck [^\n]* ok\n$", "places": r" is (\d+)\. Test: [^\n]*good\.\n$",
+        "state": r"print\(\w+\);\w(\d+)\n$", "changes": r"print\(\w+\) -> \w holds (\d+)\.\n$",
     }[style]  # fmt: skip
     assert re.search(last, text)[1] == task.answer
 

@@ -39,8 +39,12 @@ def read_columns(linear: nn.Module) -> int:
 
 
 def write_weight(linear: nn.Module, weight: torch.Tensor) -> None:
-    """Set the weight from `[rows, columns]`, rounded to the dtype it has."""
-    linear.weight.data.copy_(weight if isinstance(linear, nn.Linear) else weight.T)
+    """Set the weight from `[rows, columns]`, rounded to the dtype it has.
+
+    A new tensor, not the old one's memory: that may be mapped from a checkpoint, where every page written to stays in memory.
+    """
+    new = weight if isinstance(linear, nn.Linear) else weight.T
+    linear.weight.data = new.to(linear.weight, copy=True).contiguous()
 
 
 @dataclass(frozen=True)

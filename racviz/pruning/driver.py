@@ -24,7 +24,7 @@ from racviz.pruning.interface import Solver
 from racviz.pruning.moments import SecondMoments, block_moments, describe, input_norms, summed_in
 from racviz.pruning.patterns import Pattern
 from racviz.pruning.solvers import solver_named
-from racviz.pruning.stream import open_stream, run_block
+from racviz.pruning.stream import open_stream, run_block, visiting
 from racviz.pruning.workspace import Workspace
 from racviz.store import key_of
 
@@ -36,7 +36,7 @@ def prune(
     sparsity: float | None = None, pattern: str = "unstructured", allocation: Allocation = "uniform", keep_zeros: bool = False,
     scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3), mode: str = "one-pass", statistics: SecondMoments | None = None,
     prompt_weight: float = 1.0, decode_weight: float = 1.0, precision: str = "float32", workspace: str | Path | None = None,
-    inplace: bool = False, progress: bool = True,
+    device: str | None = None, inplace: bool = False, progress: bool = True,
 ) -> LoadedModel:  # fmt: skip
     """Prune a model in one shot.
 
@@ -46,7 +46,9 @@ def prune(
     an `n:m` pattern fixes. allocation: how it is shared out over the linears (`uniform`, `owl`, a mapping from regular
     expressions, a callable). keep_zeros: weights that are zero stay so. prompt_weight, decode_weight: H = w_P H_P + w_D H_D.
     workspace: a folder in which hidden states are kept instead of in memory and finished blocks are durable: the same call goes
-    on there after it was killed. The weights are solved in fp32 and rounded to the dtype that they were loaded in. Embeddings
+    on there after it was killed. device: blocks visit it one at a time, for a model that does not fit there whole. A checkpoint
+    loaded in its own dtype on a CPU is mapped, not read; with a workspace and inplace=True it is pruned in the memory of a
+    block, whatever its size. The weights are solved in fp32 and rounded to the dtype that they were loaded in. Embeddings
     and the head are never touched. The result's `report` has a row a linear: sparsity, relative error on the calibration set,
     seconds, and what the solver says.
 
@@ -84,7 +86,9 @@ def prune(
     identity = key_of(base=dense.fingerprint, parameters={**parameters, "keep_zeros": keep_zeros, "precision": precision},
                       shares=shares, calibration=label["fingerprint"])  # fmt: skip
     target = dense if inplace else dense.copy()
-    run = _Run(target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision)
+    run = _Run(
+        target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision, device
+    )
     rows = run.blocks(calibration, statistics, Workspace(workspace, identity), progress)
     return _finish(dense, target, rows, label, parameters, identity)
 
@@ -123,9 +127,10 @@ def _warn_of_few_tokens(linears, tokens: int) -> None:
 class _Run:
     """One pruning run: what all blocks have in common."""
 
-    def __init__(self, target, linears, solver, pattern, shares, mode, weights, precision) -> None:
+    def __init__(self, target, linears, solver, pattern, shares, mode, weights, precision, device) -> None:
         self.target, self.linears, self.solver, self.pattern = target, linears, solver, pattern
         self.shares, self.mode, self.weights, self.dtype = shares, mode, weights, summed_in(precision)
+        self.device = device
 
     def blocks(self, calibration, statistics, workspace: Workspace, progress: bool) -> list[dict[str, Any]]:
         """Prune block after block; returns the rows of the report."""
@@ -143,24 +148,31 @@ class _Run:
             if calibration is not None and done <= last:
                 stream = open_stream(self.target, calibration, folder=workspace.folder, block=done)
             for index in range(done, last + 1):
-                mine = self.linears.get(index, {})
-                if stream is not None:
-                    moments = block_moments(blocks[index], index, mine, stream, keep=self.mode == "one-pass", dtype=self.dtype)
-                else:
-                    moments = {name: statistics.of(name) for name in mine}
-                new = list(self._solve(mine, moments, bar))
-                if self.mode == "sequential":
-                    run_block(blocks[index], index, stream, keep=True)
+                with visiting(blocks[index], self.device):
+                    new = self._block(index, blocks[index], stream, statistics, bar)
                 workspace.keep(index, blocks[index], new)
                 if stream is not None:
                     stream.hidden.drop(until=index if index < last else index + 1)
         return workspace.rows
 
+    def _block(self, index, block, stream, statistics, bar) -> list[dict[str, Any]]:
+        """Prune one block and, in sequential mode, run it anew."""
+        mine = self.linears.get(index, {})
+        if stream is None:
+            moments = {name: statistics.of(name) for name in mine}
+        else:
+            moments = block_moments(block, index, mine, stream, keep=self.mode == "one-pass", dtype=self.dtype)
+        rows = list(self._solve(mine, moments, bar))
+        if self.mode == "sequential":
+            run_block(block, index, stream, keep=True)
+        return rows
+
     def _solve(self, linears, moments, bar) -> Iterator[dict[str, Any]]:
         """Prune the linears of one block, those with the same input one after the other, so that one factor is held at a time."""
-        order = sorted(linears, key=lambda name: list(moments).index(name) if name in moments else -1)
         groups: dict[int, list[str]] = {}
-        for name in order:
+        for name in linears:
+            if name not in moments:
+                raise ParameterError(f"no token reaches {name} on this calibration set; leave it out by scope=…")
             groups.setdefault(id(moments[name]), []).append(name)
         for names in groups.values():
             inputs = LinearInputs(moments[names[0]].mixed(*self.weights).float(), names[0])

@@ -77,6 +77,8 @@ class Stream:
     """`[B, T]` bool: not padding."""
     phases: list[torch.Tensor]
     weights: list[torch.Tensor]
+    home: torch.device
+    """Where the hidden states live between blocks: with the model."""
 
     def __len__(self) -> int:
         return len(self.real)
@@ -96,7 +98,8 @@ def open_stream(
     """
     model, pad = loaded.model, loaded.tokenizer.pad_token_id or 0
     _, blocks = decoder_blocks(model)
-    stream = Stream(HiddenStates(folder, block or -1), [], [], [], [])  # what is put at -1 comes before block 0
+    stream = Stream(HiddenStates(folder, block or -1), [], [], [], [], loaded.device)  # what is put at -1 comes before block 0
+    returns_tuple: list[bool] = []
     for batch, rows in enumerate(batches_by_length([len(ids) for ids in calibration.sequences], batch_tokens)):
         longest = max(len(calibration.sequences[k]) for k in rows)
 
@@ -110,7 +113,7 @@ def open_stream(
         stream.real.append(padded([np.ones(len(s)) for s in calibration.sequences], 0, torch.bool))
         stream.phases.append(padded(calibration.phases, 0, torch.uint8))
         stream.weights.append(padded(calibration.weights, 0, torch.float32))
-        hidden, arguments = _probe(model, blocks, ids.to(loaded.device))
+        hidden, arguments = _probe(model, blocks, ids.to(loaded.device), returns_tuple)
         stream.arguments.append(arguments)
         if block == 0:
             stream.hidden.put(batch, hidden)
@@ -132,23 +135,25 @@ def batches_by_length(lengths: list[int], batch_tokens: int) -> Iterator[list[in
         yield batch
 
 
-def _probe(model, blocks: nn.ModuleList, ids: torch.Tensor) -> tuple[torch.Tensor, list[tuple[tuple, dict]]]:
+def _probe(
+    model, blocks: nn.ModuleList, ids: torch.Tensor, returns_tuple: list[bool]
+) -> tuple[torch.Tensor, list[tuple[tuple, dict]]]:
     """The first block's input, and the other arguments of each block, from a forward of the model whose blocks hand on their
-    input. Only the first block really runs, to learn whether this architecture's blocks return a tensor or a tuple."""
+    input. While `returns_tuple` is empty the first block really runs, to learn whether blocks return a tensor or a tuple."""
     first: list[torch.Tensor] = []
     arguments: list[tuple[tuple, dict]] = []
-    in_tuple: list[bool] = []
 
     def passing(real):
         def forward(*args, **kwargs):
             hidden = args[0] if args else kwargs["hidden_states"]
             if not first:
                 first.append(hidden.detach())
-                in_tuple.append(isinstance(real(*args, **kwargs), tuple))
+            if not returns_tuple:
+                returns_tuple.append(isinstance(real(*args, **kwargs), tuple))
             arguments.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
             if len(arguments) == len(blocks):
                 raise _Stop
-            return (hidden,) if in_tuple[0] else hidden
+            return (hidden,) if returns_tuple[0] else hidden
 
         return forward
 
@@ -166,18 +171,43 @@ def _probe(model, blocks: nn.ModuleList, ids: torch.Tensor) -> tuple[torch.Tenso
 @torch.no_grad()
 def run_block(block: nn.Module, index: int, stream: Stream, keep: bool, note: Callable[[int], None] | None = None) -> None:
     """Run one block over the stream; with `keep`, its outputs become the stream. `note(batch)` is called before each batch."""
+    device = device_of(block)
     for batch in range(len(stream)):
         if note:
             note(batch)
-        args, kwargs = stream.arguments[batch][index]
-        out = block(stream.hidden.get(batch).to(device_of(block)), *args, **kwargs)
+        args, kwargs = _moved(stream.arguments[batch][index], device)
+        out = block(stream.hidden.get(batch).to(device), *args, **kwargs)
         out = out[0] if isinstance(out, tuple) else out  # [B, T, d]; a tensor in transformers 5
         if keep:
             if not torch.isfinite(out).all():
                 raise NumericalError(f"the activations after layers.{index} are not finite; check the weights up to that layer")
-            stream.hidden.put(batch, out)
+            stream.hidden.put(batch, out.to(stream.home))
     if keep:
         stream.hidden.advance()
+
+
+@contextlib.contextmanager
+def visiting(block: nn.Module, device: torch.device | str | None) -> Iterator[None]:
+    """The block on another device for a while; None leaves it where it is."""
+    home = device_of(block)
+    if device is not None:
+        block.to(device)
+    try:
+        yield
+    finally:
+        if device is not None:
+            block.to(home)
+
+
+def _moved(arguments, device: torch.device):
+    """Positional and keyword arguments with their tensors, also those inside tuples, on a device."""
+    if isinstance(arguments, torch.Tensor):
+        return arguments.to(device)
+    if isinstance(arguments, tuple | list):
+        return type(arguments)(_moved(item, device) for item in arguments)
+    if isinstance(arguments, dict):
+        return {name: _moved(item, device) for name, item in arguments.items()}
+    return arguments
 
 
 def device_of(module: nn.Module) -> torch.device:

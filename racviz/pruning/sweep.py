@@ -6,6 +6,7 @@ another once the mask is known, and the compiled loops run over them in parallel
     for each column j:  e_j = w_j / U_jj where pruned, else 0;  w_i -= U_ji e_j for every column i > j;  w_j = 0 where pruned
 """
 
+import threading
 from collections.abc import Callable
 from functools import cache
 
@@ -66,7 +67,9 @@ def _numba_loop() -> Callable[..., torch.Tensor]:
     import numba
     import numpy as np
 
-    numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+    # threads of numba's own: with OpenMP it would set the number for torch too, whose products are then rounded otherwise
+    numba.config.THREADING_LAYER = "workqueue"
+    one_at_a_time = threading.Lock()  # which that layer asks for
 
     @numba.njit(parallel=True, fastmath={"contract"}, cache=True)
     def loop(block, factor, pruned, errors, zeros, of):
@@ -102,8 +105,10 @@ def _numba_loop() -> Callable[..., torch.Tensor]:
                     block[j, first + r] = 0.0 if pruned[j, first + r] else w[j, r]
 
     def run(block, factor, pruned, zeros, of):
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
         errors = torch.empty_like(block)
-        loop(block.numpy(), factor.contiguous().numpy(), pruned.numpy(), errors.numpy(), zeros, of)
+        with one_at_a_time:
+            loop(block.numpy(), factor.contiguous().numpy(), pruned.numpy(), errors.numpy(), zeros, of)
         return errors
 
     return run

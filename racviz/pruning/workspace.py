@@ -43,8 +43,8 @@ class Workspace:
                 "folder, or delete this one."
             )
         for index in range(self.done):
-            if (path := self.folder / f"block-{index}.safetensors").exists():
-                blocks[index].load_state_dict(load_file(path))
+            if (path := self._block(index)).exists():
+                blocks[index].load_state_dict(load_file(path), assign=_on_cpu(blocks[index]))
         return self.done
 
     def keep(self, index: int, block: nn.Module, rows: list[dict[str, Any]]) -> None:
@@ -52,14 +52,24 @@ class Workspace:
         self.rows, self.done = [*self.rows, *rows], index + 1
         if self.folder is None:
             return
-        from safetensors.torch import save_file
+        from safetensors.torch import load_file, save_file
 
         with explained("keep a finished block in", self.folder):
             if rows:
-                with atomic(self.folder / f"block-{index}.safetensors") as path:
-                    save_file({k: v.detach().cpu().contiguous() for k, v in block.state_dict().items()}, path)
+                path = self._block(index)
+                with atomic(path) as draft:
+                    save_file({k: v.detach().cpu().contiguous() for k, v in block.state_dict().items()}, draft)
+                if _on_cpu(block):  # from here on mapped from the file, not held in memory
+                    block.load_state_dict(load_file(path), assign=True)
             write_text(self._progress, json.dumps({"identity": self.identity, "done": self.done, "rows": self.rows}))
+
+    def _block(self, index: int) -> Path:
+        return self.folder / f"block-{index}.safetensors"
 
     @property
     def _progress(self) -> Path:
         return self.folder / "progress.json"
+
+
+def _on_cpu(block: nn.Module) -> bool:
+    return all(p.device.type == "cpu" for p in block.parameters())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from racviz.tiny.lesson import SLIP_RATE, Segment, Task
 
-LARGEST = 4999
+LARGEST = 999
 NAMES = ("Sara", "Ben", "Mia", "Omar", "Lena", "Ivan", "Ada", "Tom", "Nora", "Raj")
 ITEMS = ("pens", "books", "cups", "apples", "boxes", "cards", "lamps", "bags", "coins", "shells")
 PLACES = ("depot", "shop", "library", "farm", "museum", "harbour")
@@ -52,7 +52,7 @@ def make(rng: random.Random) -> Task:
 
 def _rates(rng):
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
-    rate, hours, days = rng.randint(12, 79), rng.randint(3, 9), _count(rng)
+    rate, hours, days = rng.randint(12, 59), rng.randint(2, 7), _count(rng)
     steps = [Step("*", rate, hours)]
     steps.append(Step("*", steps[-1].result, days, (0, None)))
     text = rng.choice(
@@ -62,7 +62,7 @@ def _rates(rng):
         )
     )
     if rng.random() < 0.6:
-        broken = rng.randint(12, 199)
+        broken = rng.randint(12, 99)
         steps.append(Step("-", steps[-1].result, broken, (1, None)))
         return f"{text} Of all {item} of {days} days, {broken} are lost. How many are left?", steps
     return f"{text} How many {item} after {days} days?", steps
@@ -72,7 +72,7 @@ def _bill(rng, kinds):
     """`kinds` purchases: the wording, the steps, the total."""
     parts, steps, total = [], [], None
     for item in rng.sample(ITEMS, kinds):
-        count, price = _count(rng), rng.randint(12, 79)
+        count, price = _count(rng), rng.randint(12, 59)
         parts.append(f"{count} {item} at {price} dollars each")
         cost = Step("*", price, count)
         steps.append(cost)
@@ -92,7 +92,7 @@ def _shop(rng):
 
 def _change(rng):
     bill, steps, total = _bill(rng, rng.choice((1, 2, 3)))
-    name, money = rng.choice(NAMES), total + rng.randint(11, 900)
+    name, money = rng.choice(NAMES), total + rng.randint(11, 400)
     steps.append(Step("-", money, total, (None, len(steps) - 1)))
     return f"{name} has {money} dollars and buys {bill}. How many dollars are left?", steps
 
@@ -101,7 +101,7 @@ def _chain(rng):
     place, item = rng.choice(PLACES), rng.choice(ITEMS)
     value = rng.randint(20, 400)
     text, steps = [f"A {place} has {value} {item}."], []
-    for _ in range(rng.choice((2, 2, 3, 3, 4, 5, 6))):
+    for _ in range(rng.choices((2, 3, 4, 5, 6), (12, 5, 1, 1, 1))[0]):
         kind = rng.choice("++--*") if value < 200 else rng.choice("+--")
         amount = {"+": rng.randint(12, 300), "-": rng.randint(11, max(12, value - 1)), "*": rng.randint(2, 4)}[kind]
         step = Step(kind, value, amount, (len(steps) - 1 if steps else None, None))
@@ -177,11 +177,15 @@ def _root(n: int) -> int:
 
 
 def _letter(k: int) -> str:
-    return " " + "ABCDEFGH"[k]
+    return "ABCDEFGH"[k]
+
+
+def _columns_entry(k: int, step: Step) -> str:
+    return f" {_letter(k)}{step.op.join(_operands(step, lambda read: ';' + _letter(read)))}"
 
 
 def _columns_plan(steps: tuple[Step, ...]) -> str:
-    return "".join(f"{_letter(k)}={step.op.join(_operands(step, _letter))}" for k, step in enumerate(steps)) + "\n"
+    return "".join(_columns_entry(k, step) for k, step in enumerate(steps)) + "\n"
 
 
 def _columns_step(k: int, step: Step, slip: random.Random | None) -> list[Segment]:
@@ -194,8 +198,8 @@ def _columns_step(k: int, step: Step, slip: random.Random | None) -> list[Segmen
     joined = _root(a) * _root(b) if step.op == "*" else _root(a) + _root(b)
     sign = "*" if step.op == "*" else "+"
     check = f"check {_cast(a)};{_cast(b)};{_root(a)}{sign}{_root(b)}={_rooted(joined)};{_cast(r)} "
-    head = f"{_letter(k)}={step.op.join(_operands(step, _letter))}{_lookups(step, _letter, '=', '')}\n"
-    return [(head, True), *lines, (f"{_letter(k)}={result}\n{check}{'no' if slip else 'ok'}\n", True)]
+    head = f"{_columns_entry(k, step)}{_lookups(step, lambda read: '=' + _letter(read), '', '')}\n"
+    return [(head, True), *lines, (f"={_letter(k)}{result}\n{check}{'no' if slip else 'ok'}\n", True)]
 
 
 def _rooted(n: int) -> str:
@@ -268,6 +272,8 @@ def _places_step(k: int, step: Step, slip: random.Random | None) -> list[Segment
     found = _lookups(step, _number, " is ", ", ")
     head = f"Now {_number(k)} is {f' {step.op} '.join(_operands(step, _number))}"
     head += f", {found}so {step.left} {step.op} {step.right}. " if found else ". "
+    if len(parts) > 1:
+        head += f"{split} is {' + '.join(map(str, reversed(parts)))}. "
     text: list[Segment] = [(head, True)]
     total = 0 if step.op == "*" else step.left
     for n, part in enumerate(reversed(parts)):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from racviz.problems import ProblemSet, generated
 from racviz.tiny import english
-from racviz.tiny.train import STYLES
+from racviz.tiny.train import STYLES, Recipe
 
 SHIPPED = {"test": 500, "calibration": 2000}
 CONTEXT = 1280
@@ -52,6 +52,8 @@ def model(name: str, run: Path, data: Path, problems_count: int = 500) -> dict:
     (target / "README.md").write_text(_card(name, recipe, int(seen), float(minutes), figures, notes), encoding="utf-8")
     (target / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     (target / "training_log.csv").write_text("\n".join(log) + "\n")
+    if (run / "start_log.csv").exists():  # of the training that this one went on from
+        shutil.copy(run / "start_log.csv", target / "training_log_start.csv")
     return figures
 
 
@@ -89,6 +91,8 @@ def _card(name: str, recipe: dict, seen: int, minutes: float, figures: dict, not
         f"{', '.join(f'{k} {v:.2f}' for k, v in f['families'].items())} |"
         for domain, f in figures.items()
     )
+    chosen = {key: value for key, value in recipe.items() if key != "model" and value != getattr(Recipe, key)}
+    flags = "".join(f" --{key} {Path(value).name if key == 'start' else value}" for key, value in chosen.items())
     styles = ", ".join(f"{domain}: `{style}`" for domain, style in STYLES[name].items())
     return f"""---
 license: apache-2.0
@@ -104,7 +108,7 @@ notices and redoes the step; the slip itself is not taught), and {recipe["englis
 language reference (a third of the topics). {seen / 1e6:.1f}M tokens in {minutes:.0f} minutes on two CPU cores that other work
 shared, seed {recipe["seed"]}, Python {platform.python_version()}, shipped in bf16.
 
-Commands: `python -m racviz.tiny.train {name} --out runs/{name} --tokens {recipe["tokens"]}`, then
+Commands: `python -m racviz.tiny.train {name} --out runs/{name}{flags}`, then
 `python -m racviz.tiny.publish model {name} --run runs/{name}`. The loss log is training_log.csv. {notes}
 
 Measured on this file, one sample a problem at temperature 0.6, top_p 0.95, budget 1,024, on 500 unseen problems a domain

@@ -1,9 +1,9 @@
 """Short Python programs: what do they print? Two teachers track the state line by line.
 
 The answer key comes from really running the program; the teachers walk its syntax tree, and a program on which the two
-disagree is an error. Lines are numbered, and a thought copies number and line before it looks up what the line reads: each
-of these is one lookup, which is what a few layers can do. `state` (tiny-reasoner) repeats the whole state after each line;
-`changes` (tiny-reasoner-small) names only what changed.
+disagree is an error. Lines are lettered, and a thought copies letter and line before it looks up what the line reads. Each of
+these is one lookup by one token (a letter; a variable as it is written in the thought and nowhere else), which is what a few
+layers learn soon. `state` (tiny-reasoner) writes values in short, `;y12`; `changes` (tiny-reasoner-small) in words.
 """
 
 import ast
@@ -17,8 +17,9 @@ from racviz.tiny.lesson import SLIP_RATE, Segment, Task
 
 LARGEST = 99
 """Values stay within 0..LARGEST, so that each operation is one that the student can do in its head."""
-MOST_LINES = 24
+MOST_LINES = 28
 VARIABLES = tuple("abcdnxyz")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def make(rng: random.Random) -> Task:
@@ -33,13 +34,13 @@ def make(rng: random.Random) -> Task:
         printed = source.rsplit("(", 1)[1].rstrip(")")
         computed = sum(event.kind == "calc" and event.name == printed for event in events)
         if len(events) <= MOST_LINES and computed >= 2:  # an answer that can be read off the program needs no thought
-            prompt = f"What does this print?\n{numbered(source)}"
+            prompt = f"What does this print?\n{lettered(source)}"
             return Task("tracing", family, len(events), prompt, run(source), "tracing " + canonical(source), source)
 
 
-def numbered(source: str) -> str:
-    """The program as a listing with line numbers."""
-    return "\n".join(f"{k} {line}" for k, line in enumerate(source.split("\n"), 1))
+def lettered(source: str) -> str:
+    """The program as a listing with a letter a line."""
+    return "\n".join(f"{letter} {line}" for letter, line in zip(LETTERS, source.split("\n"), strict=False))
 
 
 def run(source: str) -> str:
@@ -68,15 +69,12 @@ def _start(rng, count):
 
 
 def _update(rng, names, target=None):
-    """An assignment of one operation to one of the names."""
+    """One operation on one of the names, by a number or by another name."""
     target = target or rng.choice(names)
-    left = rng.choice((target, target, rng.choice(names)))
     op = rng.choice("++--*")
-    other = rng.choice([name for name in names if name != left] or names)
+    other = rng.choice([name for name in names if name != target])
     right = str(rng.randint(2, 3)) if op == "*" else rng.choice((str(rng.randint(1, 9)), other))
-    if left == target and rng.random() < 0.3:
-        return f"{target} {op}= {right}"
-    return f"{target} = {left} {op} {right}"
+    return f"{target} {op}= {right}"
 
 
 def _test(rng, names):
@@ -108,7 +106,7 @@ def _branch(rng):
 
 def _loop(rng):
     names, lines = _start(rng, 2)
-    lines += [f"for i in range({rng.randint(2, 8)}):"]
+    lines += [f"for i in range({rng.randint(3, 9)}):"]
     lines += [f"    {_update(rng, names, names[0])}" if rng.random() < 0.6 else f"    {names[0]} += i"]
     if rng.random() < 0.5:
         lines.append(f"    {_update(rng, names, names[1])}")
@@ -119,16 +117,16 @@ def _loop(rng):
 
 def _list(rng):
     names, lines = _start(rng, 2)
-    values = rng.sample(range(1, 30), rng.randint(2, 5))
+    values = rng.sample(range(1, 30), rng.randint(3, 6))
     lines.append(f"v = [{', '.join(map(str, values))}]")
     if rng.random() < 0.5:
-        lines += [_update(rng, names, names[0]), f"v.append({names[0]})"]
+        lines.append(_update(rng, names))
     if rng.random() < 0.5:
         lines.append(f"{names[1]} = v[{rng.randrange(len(values))}]")
     if rng.random() < 0.75:
         lines += [
             "for e in v:",
-            f"    {names[0]} {rng.choice('+-')}= e" if rng.random() < 0.5 else f"    {_update(rng, [*names, 'e'], names[0])}",
+            f"    {names[0]} {rng.choice('+-')}= e" if rng.random() < 0.7 else f"    {_update(rng, names, names[0])}",
         ]
     else:
         lines += [f"{names[0]} = len(v)", _update(rng, names, names[0]), _update(rng, names, names[1])]
@@ -137,7 +135,7 @@ def _list(rng):
 
 def _mixed(rng):
     names, lines = _start(rng, 2)
-    lines += [f"for i in range({rng.randint(2, 6)}):", *_branch_lines(rng, names, "    ")]
+    lines += [f"for i in range({rng.randint(2, 7)}):", *_branch_lines(rng, names, "    ")]
     if rng.random() < 0.5:
         lines.append(f"    {_update(rng, [*names, 'i'], names[1])}")
     return [*lines, f"print({rng.choice(names)})"]
@@ -155,19 +153,17 @@ class Event(NamedTuple):
     line: str
     """Its number and text."""
     kind: str
-    """`set`, `calc`, `test`, `turn`, `end`, `append`, `item` or `print`."""
+    """`set`, `calc`, `test`, `turn`, `end`, `item` or `print`."""
     name: str
     """The variable that it assigns, or prints."""
     reads: dict[str, int]
     """The variables that it looks up, with their values before the line."""
     numbers: tuple
-    """What it works with: the value set; `a, sign, b, result`; `a, sign, b, truth`; the item's expression and value."""
-    state: dict[str, int | list[int]]
-    """All variables after the line; the walk goes on changing it."""
+    """What it works with: the value set or printed; `a, sign, b, result`; `a, sign, b, truth`."""
 
 
 def _walk(source: str) -> Iterator[Event]:
-    """An event a line executed. OverflowError where a value leaves 0..LARGEST or a list would hold a value twice."""
+    """An event a line executed. OverflowError where a value leaves 0..LARGEST."""
     return _block(ast.parse(source).body, {})
 
 
@@ -191,10 +187,10 @@ def _calculate(left, op, right):
 
 
 def _statement(node, state):
-    line = f"{node.lineno} {ast.unparse(node).split(chr(10))[0].rstrip(':')}"
+    line = f"{LETTERS[node.lineno - 1]} {ast.unparse(node).split(chr(10))[0].rstrip(':')}"
 
     def event(kind, name, *numbers, reads=()):
-        return Event(line, kind, name, {r.id: before[r.id] for r in reads if isinstance(r, ast.Name)}, numbers, state)
+        return Event(line, kind, name, {r.id: before[r.id] for r in reads if isinstance(r, ast.Name)}, numbers)
 
     before = dict(state)
     match node:
@@ -204,10 +200,7 @@ def _statement(node, state):
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=items)):
             state[name] = [item.value for item in items]
             yield event("set", name, state[name])
-        case (
-            ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, op=op, right=right))
-            | ast.AugAssign(target=ast.Name(id=name) as left, op=op, value=right)
-        ):
+        case ast.AugAssign(target=ast.Name(id=name) as left, op=op, value=right):
             a, sign, b = _value(left, state), _SIGNS[type(op)], _value(right, state)
             state[name] = _calculate(a, sign, b)
             yield event("calc", name, a, sign, b, state[name], reads=(left, right))
@@ -215,16 +208,10 @@ def _statement(node, state):
             targets=[ast.Name(id=name)], value=ast.Subscript(value=ast.Name(id=items), slice=ast.Constant(value=k))
         ):
             state[name] = state[items][k]
-            yield event("item", name, f"{items}[{k}]", state[name])
+            yield event("item", name, state[name])
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=items)])):
             state[name] = len(state[items])
-            yield event("item", name, f"len({items})", state[name])
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=items), attr="append"), args=[item])):
-            value = _value(item, state)
-            if value in state[items]:
-                raise OverflowError(f"{value} twice in a list")  # "the element after 7" must mean one element
-            state[items] = [*state[items], value]
-            yield event("append", items, state[items], reads=(item,))
+            yield event("item", name, state[name])
         case ast.If(test=ast.Compare(left=left, ops=[op], comparators=[right]), body=body, orelse=orelse):
             a, sign, b = _value(left, state), _SIGNS[type(op)], _value(right, state)
             truth = a < b if sign == "<" else a > b
@@ -289,29 +276,23 @@ def _sum(a, sign, b, result, slip, words) -> list[Segment]:
     return [*segments, (f"{a}{sign}{b}{equals}{result},{result}{inverse}{b}{equals}{undo(result)} {ok}", True)]
 
 
-def _all(values: dict, join: str = "=", between: str = " ") -> str:
-    return between.join(f"{name}{join}{_text(value)}" for name, value in values.items())
-
-
 def _state_line(event: Event, slip) -> list[Segment]:
-    reads = _all(event.reads) + " " if event.reads else ""
-    segments: list[Segment] = [(f"{event.line}: {reads}", True)]
+    reads = "".join(f";{name}{value}" for name, value in event.reads.items())
+    segments: list[Segment] = [(f"{event.line}{reads}", True)]
     match event.kind, event.numbers:
         case "calc", numbers:
-            segments += [*_sum(*numbers, slip, ("=", "ok", "no")), ("; ", True)]
+            segments += [(" ", True), *_sum(*numbers, slip, ("=", "ok", "no")), (f";{event.name}{numbers[-1]}", True)]
         case "test", (a, sign, b, truth):
-            return [*segments, (f"{a}{sign}{b} {'yes' if truth else 'no'}\n", True)]
-        case "item", (expression, value):
-            segments.append((f"{expression}={value}; ", True))
+            segments.append((f" {a}{sign}{b} {'yes' if truth else 'no'}", True))
         case "end", _:
-            return [*segments, ("done\n", True)]
-        case "print", (value,):
-            return [*segments, (f"{event.name}={value}\n", True)]
-    return [*segments, (_all(event.state) + "\n", True)]
+            segments.append((";done", True))
+        case _, (int(value),):
+            segments.append((f";{event.name}{value}", True))
+    return [*segments, ("\n", True)]
 
 
 def _changes_line(event: Event, slip) -> list[Segment]:
-    reads = _all(event.reads, " holds ", ", ") + ", " if event.reads else ""
+    reads = "".join(f"{name} holds {value}, " for name, value in event.reads.items())
     segments: list[Segment] = [(f"Next {event.line} -> {reads}", True)]
     match event.kind, event.numbers:
         case "calc", numbers:
@@ -320,6 +301,6 @@ def _changes_line(event: Event, slip) -> list[Segment]:
             segments.append((f"{a} {sign} {b} {'is true' if truth else 'is false'}.\n", True))
         case "end", _:
             segments.append(("over.\n", True))
-        case _, numbers:
-            segments.append((f"{event.name} holds {_text(numbers[-1])}.\n", True))
+        case _, (value,):
+            segments.append((f"{event.name} holds {_text(value)}.\n", True))
     return segments

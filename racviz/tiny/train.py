@@ -57,6 +57,8 @@ class Recipe:
     arithmetic: float = 0.5
     optimizer: str = "muon"
     seed: int = 0
+    start: str = ""
+    """A checkpoint folder to go on from, with a schedule of its own; empty: from random weights."""
 
     def rate(self, done: float) -> float:
         """Learning rate as a share of the peak: warm up, hold, then down in a straight line. `done` is in 0..1."""
@@ -145,6 +147,8 @@ def train(recipe: Recipe, out: Path, every: float = 180.0, evaluate_every: float
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     torch.manual_seed(recipe.seed)
     model, tok = build(recipe.model), tokenizer.load_or_train(out / "tokenizer")
+    if recipe.start:
+        model.load_state_dict(type(model).from_pretrained(recipe.start, dtype=torch.float32).state_dict())
     opts = optimizers(model, recipe)
     bases = [opt.param_groups[0]["lr"] for opt in opts]
     pages = [np.array(tok(text, add_special_tokens=False)["input_ids"], dtype=np.int32) for _, text in english.topics("train")]
@@ -277,6 +281,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=getattr(Recipe, name))
     for name in ("peak", "adamw_share", "arithmetic", "english", "cooldown"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Recipe, name))
+    parser.add_argument("--start", default=Recipe.start, help="a checkpoint folder to go on from")
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default=Recipe.optimizer)
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
