@@ -14,8 +14,9 @@ from racviz.statistics import paired_difference, ratio_interval
 from racviz.store import resource
 
 pytestmark = pytest.mark.slow
-CLAIMED_AT = 0.7
-"""At this sparsity RAC answers more than prompt-only: named before the shipped checkpoint was pruned for the first time."""
+CLAIMED_AT = 0.6
+"""At this sparsity RAC answers more than prompt-only; so named for the first checkpoint, and kept for this one. 70 % was named
+too, for each of them before it was pruned, and there no calibration left either of them an answer: nothing can be told."""
 PROMISED = {"tiny-reasoner": {"arithmetic": 0.95, "tracing": 0.85}, "tiny-reasoner-small": {"arithmetic": 0.80, "tracing": 0.0}}
 """The accuracy that each model was trained to reach, on 500 test problems."""
 
