@@ -71,8 +71,7 @@ def _numba_loop() -> Callable[..., torch.Tensor]:
     numba.config.THREADING_LAYER = "workqueue"
     one_at_a_time = threading.Lock()  # which that layer asks for
 
-    @numba.njit(parallel=True, fastmath={"contract"}, cache=True)
-    def loop(block, factor, pruned, errors, zeros, of):
+    def plain(block, factor, pruned, errors, zeros, of):
         columns, rows = block.shape
         for tile in numba.prange((rows + TILE - 1) // TILE):
             first, last = tile * TILE, min(rows, (tile + 1) * TILE)
@@ -103,6 +102,12 @@ def _numba_loop() -> Callable[..., torch.Tensor]:
                 errors[j, first:last] = e[:width]
                 for r in range(width):
                     block[j, first + r] = 0.0 if pruned[j, first + r] else w[j, r]
+
+    compiled = {"parallel": True, "fastmath": {"contract"}}
+    try:
+        loop = numba.njit(**compiled, cache=True)(plain)
+    except RuntimeError:  # no folder to keep it in: a read-only home
+        loop = numba.njit(**compiled)(plain)
 
     def run(block, factor, pruned, zeros, of):
         numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))

@@ -1,5 +1,7 @@
 """Solvers against float64 computations written down here and against llm-compressor."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from racviz.pruning.inputs import inverse_factor, inverse_of_lower
 from racviz.pruning.patterns import lowest, quotas
 from racviz.pruning.sweep import sweep, sweep_in_strips, sweep_reference
 
+needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU: no g++ here")
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
@@ -120,7 +123,9 @@ def plain_in_strips(*arguments):
 
 
 @pytest.mark.parametrize("pattern", [(0, 0), (2, 4), (1, 8)])
-@pytest.mark.parametrize("loop", [sweep, plain_in_strips, pytest.param(compiled_sweep, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "loop", [sweep, plain_in_strips, pytest.param(compiled_sweep, marks=[pytest.mark.slow, needs_compiler])]
+)
 def test_the_compiled_loops_are_the_plain_one(loop, pattern):
     block, factor, pruned = a_block()
     if pattern[1]:
