@@ -59,7 +59,8 @@ def outputs(path: Path) -> str:
 class TestCatalogue:
     def test_lists_what_there_is(self):
         found = reports.list_reports()
-        assert [report.name for report in found] == ["figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths"]
+        names = ["figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths", "solvers", "pruning_report"]
+        assert [report.name for report in found] == names
         assert all(report.title and not report.title.startswith("#") for report in found)
 
     def test_finds_by_prefix_and_helps_with_the_rest(self):

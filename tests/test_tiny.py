@@ -243,12 +243,13 @@ def test_both_models_share_the_tokenizer(tokenizer):
 
 @every_style
 def test_thoughts_are_long_vary_in_length_and_fit_the_budget(tokenizer, style):
-    lessons = [(task.prompt, text) for task, text, _ in (teach(style, seed) for seed in range(400))]
-    prompts = [count(tokenizer, f"<bos><user>{prompt}<assistant>") for prompt, _ in lessons]
+    lessons = [(task, text) for task, text, _ in (teach(style, seed) for seed in range(1000))]
+    prompts = [count(tokenizer, f"<bos><user>{task.prompt}<assistant>") for task, _ in lessons]
     thoughts = [count(tokenizer, f"<think>{text}</think>") for _, text in lessons]
-    low, median, high = np.percentile(thoughts, (10, 50, 90))
-    assert median >= 150 and median >= 4 * np.median(prompts)
+    decoded = [count(tokenizer, f"<think>{text}</think>\n{task.answer}<eos>") for task, text in lessons]
+    low, high = np.percentile(thoughts, (10, 90))
     assert high / low >= 2.5
+    assert np.median(decoded) >= 150 and np.median(decoded) >= 4 * np.median(prompts)
     assert max(thoughts) < BUDGET - 8  # the answer comes after
 
 
