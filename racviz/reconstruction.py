@@ -17,8 +17,8 @@ from racviz.errors import DataError, NumericalError, OverlapError, ParameterErro
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.driver import relative_error
-from racviz.pruning.moments import block_moments
-from racviz.pruning.stream import batches_by_length, open_stream
+from racviz.pruning.moments import moments_by_block
+from racviz.pruning.stream import batches_by_length
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
 METRICS = ("hidden", "kl")
@@ -222,10 +222,9 @@ def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollout
     import pandas as pd
 
     refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
-    stream, rows = open_stream(dense, rollouts_as_calibration(rollouts)), []
-    blocks = decoder_blocks(dense.model)[1]
-    for depth, linears in Scope().linears(dense.model).items():
-        for layer, moment in block_moments(blocks[depth], depth, linears, stream, keep=True).items():  # one block's at a time
+    rows = []
+    for depth, moments in moments_by_block(dense, rollouts_as_calibration(rollouts), Scope()):
+        for layer, moment in moments.items():
             weight = _weight(dense, layer)
             for source, model in pruned.items():
                 for phase, h in (("prompt", moment.prompt), ("decode", moment.decode)):

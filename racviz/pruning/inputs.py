@@ -40,17 +40,21 @@ class LinearInputs:
     @cached_property
     def damped(self) -> torch.Tensor:
         """H with dead columns mended and the first damping on its diagonal, as SparseGPT damps it."""
+        h = self._mended()
+        h.diagonal().add_(DAMPING * h.diagonal().mean())
+        return h
+
+    def _mended(self) -> torch.Tensor:
+        """A copy of H with a 1 on the diagonal of each dead column."""
         h = self.moment.clone()
         h.diagonal()[self.dead] = 1
-        h.diagonal().add_(DAMPING * h.diagonal().mean())
         return h
 
     @cached_property
     def inverse_factor(self) -> tuple[torch.Tensor, float, int]:
         """U upper with UᵀU = (H + λI)⁻¹, the damping λ / mean(diag H) that was needed, and the retries."""
         began = time.monotonic()
-        h = self.moment.clone()
-        h.diagonal()[self.dead] = 1
+        h = self._mended()
         found = inverse_factor(h, self.name)
         if h.is_cuda:
             torch.cuda.synchronize()

@@ -4,6 +4,7 @@ H = sum over calibration tokens of w x xᵀ, `[columns, columns]`. Linears that 
 Blocks run one after the other on the hidden states of all calibration tokens, which are all that is kept.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,15 @@ def _accumulate(moment: Moment, x: torch.Tensor, stream: Stream, batch: int, nam
         moment.add(phase, rows)
 
 
+def moments_by_block(
+    dense: LoadedModel, calibration: CalibrationSet, scope: Scope, dtype: torch.dtype = torch.float32
+) -> Iterator[tuple[int, dict[str, Moment]]]:
+    """The moments of the dense model's linears, one block of them at a time, with the index of the block."""
+    linears, stream = scope.linears(dense.model), open_stream(dense, calibration)
+    for index, block in enumerate(decoder_blocks(dense.model)[1][: max(linears) + 1]):
+        yield index, block_moments(block, index, linears.get(index, {}), stream, keep=True, dtype=dtype)
+
+
 def second_moments(
     dense: LoadedModel, calibration: CalibrationSet, *, scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3),
     precision: str = "float32",
@@ -200,14 +210,9 @@ def second_moments(
     precision: what they are summed in, `float32` or `float64`.
     """
     dtype = summed_in(precision)
-    linears = Scope(scope, thirds).linears(dense.model)
-    stream = open_stream(dense, calibration)
     found: dict[str, Moment] = {}
-    _, blocks = decoder_blocks(dense.model)
-    for index, block in enumerate(blocks):
-        if index > max(linears):
-            break
-        found |= block_moments(block, index, linears.get(index, {}), stream, keep=True, dtype=dtype)
+    for _, moments in moments_by_block(dense, calibration, Scope(scope, thirds), dtype):
+        found |= moments
     return SecondMoments(found, dense.fingerprint, describe(calibration))
 
 
@@ -215,11 +220,9 @@ def input_norms(dense: LoadedModel, calibration: CalibrationSet | None, statisti
     """‖x_j‖ `[columns]` of the dense model's inputs, by linear: from statistics, or from a pass over the calibration set."""
     if statistics is not None:
         return {name: moment.mixed().diagonal().sqrt() for name, moment in statistics.by_linear.items()}
-    linears, stream, norms = scope.linears(dense.model), open_stream(dense, calibration), {}
-    for index, block in enumerate(decoder_blocks(dense.model)[1]):
-        if index <= max(linears):
-            found = block_moments(block, index, linears.get(index, {}), stream, keep=True)
-            norms |= {name: moment.mixed().diagonal().sqrt() for name, moment in found.items()}
+    norms = {}
+    for _, moments in moments_by_block(dense, calibration, scope):
+        norms |= {name: moment.mixed().diagonal().sqrt() for name, moment in moments.items()}
     return norms
 
 
