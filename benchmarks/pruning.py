@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from racviz.pruning import LinearInputs, Pattern, solver_named
+from racviz.pruning.inputs import inverse_factor
 from racviz.pruning.moments import Moment
 
 RESULTS = Path(__file__).parent / "results"
@@ -88,10 +89,15 @@ def loop_as_published(weight: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     return w
 
 
+def in_float64(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+    """The mask of the same algorithm in fp64, by which rounding is judged."""
+    return loop_as_published(weight.double(), inverse_factor(moment.double())[0]) == 0
+
+
 def solve(rounds: int) -> pd.DataFrame:
     speed, rows = matmul_speed(), []
     for r, c in SHAPES:
-        x = activations(max(4096, c + 2048), c)
+        x = activations(4 * c, c)
         weight, moment = torch.randn(r, c, generator=torch.Generator().manual_seed(1)) / c**0.5, x.T @ x
         del x
         floor = {"factor": 2 * c**3 / 3 / speed, "solve": r * c**2 / speed}
@@ -102,16 +108,19 @@ def solve(rounds: int) -> pd.DataFrame:
             whole, (ours, mask, _) = timed(solver_named("sparsegpt"), weight, inputs, Pattern(), SPARSITY)
             theirs_whole, theirs = timed(peer_sparsegpt, weight, moment)
             theirs_factor, u = timed(factor_as_published, moment)
-            loop, _ = timed(loop_as_published, weight, u)
+            loop, plain = timed(loop_as_published, weight, u)
             if turn:
                 runs["racviz"].append((factor, whole))
                 runs["llm-compressor"].append((theirs_factor, theirs_whole - theirs_factor))
                 runs["reference"].append((theirs_factor, loop))
+        exact = in_float64(weight, moment)
+        masks = {"racviz": mask, "llm-compressor": theirs == 0, "reference": plain == 0}
         for name, times in runs.items():
             table = torch.tensor(times)
             rows.append({
                 "rows": r, "columns": c, "by": name, "factor": table[:, 0].min().item(), "loop": table[:, 1].min().item(),
-                "total": table.sum(1).min().item(), "equal_masks": float(((theirs == 0) == mask).float().mean()), "rounds": rounds,
+                "total": table.sum(1).min().item(), "equal_to_racviz": float((masks[name] == mask).float().mean()),
+                "equal_to_float64": float((masks[name] == exact).float().mean()), "rounds": rounds,
             })  # fmt: skip
         rows.append({"rows": r, "columns": c, "by": "floor", "factor": floor["factor"], "loop": floor["solve"],
                      "total": sum(floor.values())})  # fmt: skip

@@ -9,6 +9,8 @@ import torch
 from racviz.errors import NumericalError
 
 DAMPING, MOST_DAMPING = 0.01, 0.5
+WIDTHS = (256, 64)
+"""Of the block columns in which H is factorised."""
 
 
 @dataclass
@@ -40,43 +42,31 @@ class LinearInputs:
     @cached_property
     def damped(self) -> torch.Tensor:
         """H with dead columns mended and the first damping on its diagonal, as SparseGPT damps it."""
-        h = self._mended()
-        h.diagonal().add_(DAMPING * h.diagonal().mean())
-        return h
-
-    def _mended(self) -> torch.Tensor:
-        """A copy of H with a 1 on the diagonal of each dead column."""
-        h = self.moment.clone()
-        h.diagonal()[self.dead] = 1
-        return h
+        return damped(self.moment, DAMPING)
 
     @cached_property
     def inverse_factor(self) -> tuple[torch.Tensor, float, int]:
         """U upper with UᵀU = (H + λI)⁻¹, the damping λ / mean(diag H) that was needed, and the retries."""
         began = time.monotonic()
-        h = self._mended()
-        found = inverse_factor(h, self.name)
-        if h.is_cuda:
+        found = inverse_factor(self.moment, self.name)
+        if self.moment.is_cuda:
             torch.cuda.synchronize()
         self.factor_seconds += time.monotonic() - began
         return found
 
 
 def inverse_factor(h: torch.Tensor, name: str = "a linear") -> tuple[torch.Tensor, float, int]:
-    """U, upper, with UᵀU = (H + λI)⁻¹: one Cholesky of the index-reversed H and one triangular inverse.
+    """U, upper, with UᵀU = (H + λI)⁻¹, from the upper triangle of H; λ = damping · mean(diag H), dead columns mended.
 
-    With J the reversal, chol(J H J) = L gives H = R Rᵀ with R = J L J upper, so U = R⁻¹ = J L⁻¹ J. λ = damping · mean(diag H);
-    where the Cholesky fails the damping is doubled, up to 0.5. Then NumericalError, with the name of the linear.
+    Where H + λI is not positive definite the damping is doubled, up to 0.5. Then NumericalError, with the name of the linear.
     """
-    if not torch.isfinite(h).all():
+    if not torch.isfinite(h.sum()):
         raise NumericalError(f"the second moment of {name} is not finite; check the activations before it")
-    mean, damping, retries = h.diagonal().mean(), DAMPING, 0
+    damping, retries = DAMPING, 0
     while True:
-        reversed_ = h.flip(0, 1)
-        reversed_.diagonal().add_(damping * mean)
-        lower, info = torch.linalg.cholesky_ex(reversed_)
-        if info == 0:
-            return inverse_of_lower(lower).flip(0, 1), damping, retries
+        u = damped(h, damping)
+        if factor_in_place(u):
+            return u.triu_(), damping, retries
         if 2 * damping > MOST_DAMPING:
             raise NumericalError(
                 f"the second moment of {name} has no Cholesky factor, even with damping {damping}; "
@@ -85,20 +75,39 @@ def inverse_factor(h: torch.Tensor, name: str = "a linear") -> tuple[torch.Tenso
         damping, retries = 2 * damping, retries + 1
 
 
-def inverse_of_lower(lower: torch.Tensor, base: int = 256) -> torch.Tensor:
-    """L⁻¹ of a lower triangular L, by halves: [A 0; B C]⁻¹ = [A⁻¹ 0; −C⁻¹BA⁻¹ C⁻¹], a third of the work of a solve."""
-    inverse = torch.zeros_like(lower)
+def damped(h: torch.Tensor, damping: float) -> torch.Tensor:
+    """A copy of H with a 1 on the diagonal of each dead column, and then damping · mean(diag H) added to the diagonal."""
+    h = h.clone()
+    diagonal = h.diagonal()
+    diagonal[diagonal == 0] = 1
+    diagonal.add_(damping * diagonal.mean())
+    return h
 
-    def fill(start: int, end: int) -> None:
-        if end - start <= base:
-            eye = torch.eye(end - start, dtype=lower.dtype, device=lower.device)
-            inverse[start:end, start:end] = torch.linalg.solve_triangular(lower[start:end, start:end], eye, upper=False)
-            return
-        middle = (start + end) // 2
-        fill(start, middle)
-        fill(middle, end)
-        left, right = inverse[start:middle, start:middle], inverse[middle:end, middle:end]
-        inverse[middle:end, start:middle] = -(right @ (lower[middle:end, start:middle] @ left))
 
-    fill(0, len(lower))
-    return inverse
+def factor_in_place(h: torch.Tensor, widths: tuple[int, ...] = WIDTHS) -> bool:
+    """Upper triangle of H -> that of U with UᵀU = H⁻¹; what is below the diagonal is left undefined. False: not positive definite.
+
+    H = R Rᵀ with R upper is the Cholesky factor of the index-reversed H, and U = R⁻¹. Both at once, block columns S from the
+    last to the first, nearly all of it in matrix products: U_SS = R_SS⁻¹ by the next smaller width; with a the columns before S,
+
+        R_aS = H_aS U_SSᵀ;   H_aa -= R_aS R_aSᵀ;   U_S: = U_SS (what has been summed there);   U_a: -= R_aS U_S:
+    """
+    if not widths or len(h) <= widths[-1]:
+        lower, info = torch.linalg.cholesky_ex(h.flip(0, 1))  # reads what is the upper triangle of h
+        eye = torch.eye(len(h), dtype=h.dtype, device=h.device)
+        h.copy_(torch.linalg.solve_triangular(lower, eye, upper=False).flip(0, 1))
+        return int(info) == 0
+    for end in range(len(h), 0, -widths[0]):
+        start = max(0, end - widths[0])
+        corner = h[start:end, start:end]
+        if not factor_in_place(corner, widths[1:]):
+            return False
+        corner.triu_()
+        h[start:end, end:] = corner @ h[start:end, end:]
+        r = h[:start, start:end] @ corner.mT  # [start, end - start]
+        for right in range(start, 0, -2 * widths[0]):
+            left = max(0, right - 2 * widths[0])
+            h[:right, left:right].addmm_(r[:right], r[left:right].mT, alpha=-1)
+        h[:start, start:end] = 0
+        h[:start, start:].addmm_(r, h[start:end, start:], alpha=-1)
+    return True

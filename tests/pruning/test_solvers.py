@@ -12,9 +12,10 @@ from pruning_helpers import correlated, error_of, reference_sparsegpt, solve
 from racviz.errors import NumericalError, ParameterError
 from racviz.pruning import METHODS, LinearInputs, solver_named
 from racviz.pruning.driver import relative_error
-from racviz.pruning.inputs import inverse_factor, inverse_of_lower
+from racviz.pruning import kernels
+from racviz.pruning.inputs import factor_in_place, inverse_factor
 from racviz.pruning.patterns import lowest, quotas
-from racviz.pruning.sweep import sweep, sweep_in_strips, sweep_reference
+from racviz.pruning.sweep import sweep, sweep_in_strips, sweep_reference, transposed
 
 needs_compiler = pytest.mark.skipif(
     not shutil.which("g++") or " " in torch.__file__,
@@ -125,12 +126,12 @@ def plain_in_strips(*arguments):
     return sweep_in_strips(sweep_reference, *arguments, width=12)
 
 
-@pytest.mark.parametrize("pattern", [(0, 0), (2, 4), (1, 8)])
+@pytest.mark.parametrize("pattern", [(0, 0), (2, 4), (1, 8), (2, 3), (5, 10)])
 @pytest.mark.parametrize(
     "loop", [sweep, plain_in_strips, pytest.param(compiled_sweep, marks=[pytest.mark.slow, needs_compiler])]
 )
 def test_the_compiled_loops_are_the_plain_one(loop, pattern):
-    block, factor, pruned = a_block()
+    block, factor, pruned = a_block(30 if pattern[1] % 4 else 32)
     if pattern[1]:
         pruned = torch.zeros_like(pruned)
     one, other, mask, other_mask = block.clone(), block.clone(), pruned.clone(), pruned.clone()
@@ -140,10 +141,31 @@ def test_the_compiled_loops_are_the_plain_one(loop, pattern):
     assert (one[mask] == 0).all()
 
 
-def test_a_triangular_inverse_by_halves():
-    rng = np.random.default_rng(0)
-    lower = torch.tensor(np.tril(rng.normal(size=(700, 700)) * 0.02) + 2 * np.eye(700))
-    assert torch.allclose(inverse_of_lower(lower, base=64) @ lower, torch.eye(700, dtype=torch.float64), atol=1e-10)
+@pytest.mark.parametrize("size", [1, 5, 64, 65, 300, 700])
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32])
+def test_the_factor_in_place_is_the_inverse_of_the_upper_cholesky_factor(size, precision):
+    x = np.random.default_rng(0).normal(size=(size, 3 * size + 5))
+    h = x @ x.T
+    u = torch.tensor(np.triu(h), dtype=precision)  # the lower triangle is not read
+    assert factor_in_place(u)
+    upper = np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1]  # H = R Rᵀ
+    exact = np.linalg.inv(upper)
+    assert np.abs(u.triu().numpy() - exact).max() < {torch.float64: 1e-12, torch.float32: 1e-4}[precision] * np.abs(exact).max()
+
+
+def test_the_factor_of_what_is_not_positive_definite_is_refused_wherever_that_shows():
+    for column in (0, 100, 299):
+        h = 2 * torch.eye(300)
+        h[column, column] = -1
+        assert not factor_in_place(h)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (130, 70), (64, 128)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_transposed_also_a_part_of_a_larger_matrix(shape, dtype):
+    matrix = (torch.randn(shape) * 3).to(dtype)
+    assert torch.equal(transposed(matrix), matrix.T) and transposed(matrix).is_contiguous()
+    assert torch.equal(transposed(matrix[:, ::2]), matrix[:, ::2].T)
 
 
 # --- patterns -----------------------------------------------------------------------------------------------------------
@@ -157,6 +179,16 @@ def test_the_lowest_are_the_lowest_also_with_ties(values, data):
     assert int(mask.sum()) == count
     assert sorted(np.array(values)[mask.numpy()]) == sorted(values)[:count]
     assert mask.numpy().nonzero()[0].tolist() == sorted(np.argsort(values, kind="stable")[:count].tolist())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60_000), st.integers(0, 2**31), st.sampled_from([0.0, 1.0, 1e-30, 1e30]), st.data())
+def test_the_kth_lowest_of_many_is_that_of_a_sort(size, seed, rounding, data):
+    values = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    values = np.round(values, 1) if rounding == 0 else values * np.float32(rounding)
+    k = data.draw(st.integers(1, size))
+    bound, reached = kernels.kth_lowest(values, k)
+    assert bound == np.sort(values)[k - 1] and reached == (values <= bound).sum()
 
 
 @settings(max_examples=60, deadline=None)

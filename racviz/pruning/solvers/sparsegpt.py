@@ -9,7 +9,7 @@ import torch
 
 from racviz.pruning.interface import LinearInputs, Pattern, Solved
 from racviz.pruning.patterns import quotas
-from racviz.pruning.sweep import sweep
+from racviz.pruning.sweep import sweep, transposed
 
 BLOCK = 128
 
@@ -20,7 +20,7 @@ def sparsegpt(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, spar
     Details: the `damping` that the factorisation needed, its `retries`, `dead` columns.
     """
     rows, columns = weight.shape
-    w = weight.T.clone(memory_format=torch.contiguous_format)  # [columns, rows]: a column of W is contiguous
+    w = transposed(weight)  # [columns, rows]: a column of W is contiguous
     w[inputs.dead] = 0
     u, damping, retries = inputs.inverse_factor  # [columns, columns]
     block = BLOCK - BLOCK % pattern.of if 0 < pattern.of <= BLOCK else max(BLOCK, pattern.of)
@@ -32,8 +32,8 @@ def sparsegpt(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, spar
         end = min(start + block, columns)
         mine, factor, chosen = w[start:end], u[start:end, start:end], mask[start:end]  # [b, rows], [b, b], [b, rows]
         if not pattern.of:
-            saliency = (mine / factor.diagonal()[:, None]).square()
+            saliency = (mine / factor.diagonal()[:, None]).square_()
             chosen.copy_(pattern.lowest(saliency, count, None if zero is None else zero[start:end]))
         errors = sweep(mine, factor, chosen, pattern.zeros, pattern.of)  # [b, rows]
         w[end:].addmm_(u[start:end, end:].T, errors, alpha=-1)
-    return w.T.contiguous(), mask.T.contiguous(), {"damping": damping, "retries": retries, "dead": int(inputs.dead.sum())}
+    return transposed(w), transposed(mask), {"damping": damping, "retries": retries, "dead": int(inputs.dead.sum())}
