@@ -2,6 +2,7 @@
 
 solve    SparseGPT on single linears: racviz, llm-compressor's functions, a plain reference; beside the arithmetic's floor
 block    the moments and the solve of one Qwen2.5-1.5B-shaped block, racviz and llm-compressor's functions
+model    all of a model of SmolLM2-135M's shape, sequentially, racviz and llm-compressor's `oneshot`
 alps     ALPS, racviz and the published iteration in plain torch
 quality  error on the calibration inputs and on held-out ones against solver seconds
 
@@ -9,16 +10,22 @@ Tables (CSV) and a plot (HTML) go to benchmarks/results/, with machine and versi
 """
 
 import argparse
+import contextlib
+import functools
 import importlib.metadata
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
+import racviz as rv
+from racviz.calibration import CalibrationSet
 from racviz.pruning import LinearInputs, Pattern, solver_named
 from racviz.pruning.inputs import inverse_factor
 from racviz.pruning.moments import Moment
@@ -282,6 +289,141 @@ def quality(rounds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+class Clock:
+    """Seconds that are spent inside wrapped functions, less those inside other wrapped functions that they call."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self._inner = [0.0]
+
+    def wrap(self, owner, attribute: str, name: str) -> Callable[[], None]:
+        """Replace `owner.attribute` by a version that is timed; returns what puts it back."""
+        real = getattr(owner, attribute)
+
+        @functools.wraps(real)
+        def run(*args, **kwargs):
+            began = time.perf_counter()
+            self._inner.append(0.0)
+            try:
+                return real(*args, **kwargs)
+            finally:
+                took = time.perf_counter() - began
+                self.spent[name] = self.spent.get(name, 0.0) + took - self._inner.pop()
+                self._inner[-1] += took
+
+        setattr(owner, attribute, run)
+        return lambda: setattr(owner, attribute, real)
+
+    @contextlib.contextmanager
+    def watching(self, *wraps: tuple[object, str, str]):
+        """Wrap for a while; `spent` starts anew, and its `other` is what is in none of them."""
+        self.spent = {}
+        undo = [self.wrap(*wrap) for wrap in wraps]
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent["total"] = time.perf_counter() - began
+            self.spent["other"] = self.spent["total"] - sum(v for k, v in self.spent.items() if k != "total")
+            for put_back in undo:
+                put_back()
+
+
+def smollm2(folder: Path) -> rv.LoadedModel:
+    """A model of the shape of SmolLM2-135M, with random weights, from a folder (where llm-compressor wants it) that is made once."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if folder.exists():
+        return rv.load_model(folder)
+
+    config = LlamaConfig(
+        vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, tie_word_embeddings=True, rms_norm_eps=1e-5, max_position_embeddings=8192,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    rv.load_model("tiny-reasoner-small").tokenizer.save_pretrained(folder)
+    return rv.load_model(folder)
+
+
+def token_rows(tokens: int, length: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 49_152, length).astype(np.int32) for _ in range(tokens // length)]
+
+
+def as_calibration(rows: list[np.ndarray]) -> CalibrationSet:
+    return CalibrationSet(
+        "random", rows, [np.ones(len(r), np.uint8) for r in rows], [np.ones(len(r), np.float32) for r in rows]
+    )
+
+
+def llm_compressor_oneshot(model, tokenizer, rows: list[np.ndarray]) -> None:
+    """`oneshot` with its sequential pipeline, in place."""
+    from datasets import Dataset
+    from llmcompressor import oneshot
+    from llmcompressor.modifiers.pruning import SparseGPTModifier
+
+    data = Dataset.from_dict({"input_ids": [r.tolist() for r in rows], "attention_mask": [[1] * len(r) for r in rows]})
+    recipe = SparseGPTModifier(sparsity=SPARSITY, mask_structure="0:0", targets=["Linear"], ignore=["re:.*lm_head"])
+    oneshot(
+        model=model, processor=tokenizer, dataset=data, recipe=recipe, pipeline="sequential", max_seq_length=len(rows[0]),
+        num_calibration_samples=len(rows), shuffle_calibration_samples=False,
+    )  # fmt: skip
+
+
+def model(rounds: int, length: int = 512) -> pd.DataFrame:
+    from llmcompressor.modifiers.pruning.sparsegpt import base as theirs
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+    from racviz.pruning import driver, inputs, moments
+
+    speed, table, clock = matmul_speed(), [], Clock()
+    layer = LlamaDecoderLayer, "forward", "forward"
+    folder = Path(tempfile.mkdtemp()) / "smollm2-shape"
+    for tokens in (8192, 32_768):
+        rows = token_rows(tokens, length)
+        for turn in range(rounds):
+            ours, dense = smollm2(folder), smollm2(folder)
+            with clock.watching(layer, (moments.Moment, "add", "moments"), (moments.Moment, "finish", "moments"),
+                                (inputs, "inverse_factor", "factor"), (driver, "prune_linear", "solve")):  # fmt: skip
+                pruned = rv.prune(
+                    ours, as_calibration(rows), sparsity=SPARSITY, mode="sequential", inplace=True, progress=False
+                )
+            table.append({"tokens": tokens, "turn": turn, "by": "racviz", **clock.spent})
+            with (
+                torch.enable_grad(),
+                clock.watching(layer, (theirs, "accumulate_hessian", "moments"), (theirs, "sparsify_weight", "solve")),
+            ):
+                llm_compressor_oneshot(dense.model, dense.tokenizer, rows)
+            names = [name for name, module in dense.model.model.layers.named_modules() if isinstance(module, torch.nn.Linear)]
+            equal = [
+                ((dense.model.model.layers.get_submodule(n).weight == 0) == (pruned.model.model.layers.get_submodule(n).weight == 0))
+                for n in names
+            ]  # fmt: skip
+            table[-1]["equal_masks"] = float(torch.cat([e.flatten() for e in equal]).float().mean())
+            table.append({"tokens": tokens, "turn": turn, "by": "llm-compressor", **clock.spent})
+            table.append({"tokens": tokens, "turn": turn, "by": "floor", **smollm2_floor(tokens, length, speed)})
+            print(pd.DataFrame(table[-3:]).round(2).to_string(index=False), flush=True)
+            mine, other = table[-3], table[-2]
+            outside = (other["total"] - other["forward"]) / (mine["total"] - mine["forward"])
+            print(f"llm-compressor / racviz: total {other['total'] / mine['total']:.2f}, outside the forward {outside:.2f}")
+    return pd.DataFrame(table).assign(matmul_gflops=speed / 1e9)
+
+
+def smollm2_floor(tokens: int, length: int, speed: float) -> dict[str, float]:
+    """The arithmetic alone, at the speed of a large product: two forward passes, c² a token and input, 2/3 c³, r · c²."""
+    shapes = [(576, 576), (192, 576), (192, 576), (576, 576), (1536, 576), (1536, 576), (576, 1536)]
+    distinct = (576, 576, 576, 1536)
+    found = {
+        "forward": 2 * tokens * (sum(2 * r * c for r, c in shapes) + 2 * length * 576),
+        "moments": tokens * sum(c**2 for c in distinct),
+        "factor": sum(2 * c**3 / 3 for c in distinct),
+        "solve": sum(r * c**2 for r, c in shapes),
+    }
+    found = {name: 30 * work / speed for name, work in found.items()}
+    return found | {"total": sum(found.values())}
+
+
 def machine() -> dict:
     versions = {
         name: importlib.metadata.version(name)
@@ -295,7 +437,7 @@ def machine() -> dict:
     }
 
 
-PARTS = {"solve": solve, "block": block, "alps": alps, "quality": quality}
+PARTS = {"solve": solve, "block": block, "model": model, "alps": alps, "quality": quality}
 
 
 def main() -> None:

@@ -47,6 +47,11 @@ def write_weight(linear: nn.Module, weight: torch.Tensor) -> None:
     linear.weight.data = new.to(linear.weight, copy=True).contiguous()
 
 
+def all_finite(values: torch.Tensor) -> bool:
+    """No NaN and no Inf; from the sum, which shows them several times faster, unless that overflows."""
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
 @dataclass(frozen=True)
 class Scope:
     """Which linears are pruned.
@@ -119,8 +124,8 @@ def sparsity_of(model, names: Sequence[str]) -> tuple[float, float]:
     for name in names:
         _, index, inner = name.split(".", 2)
         weight = blocks[int(index)].get_submodule(inner).weight
-        zeros, total = zeros + int((weight == 0).sum()), total + weight.numel()
-    all_zeros = sum(int((p == 0).sum()) for p in model.parameters())
+        zeros, total = zeros + weight.numel() - int(weight.count_nonzero()), total + weight.numel()
+    all_zeros = sum(p.numel() - int(p.count_nonzero()) for p in model.parameters())
     return zeros / total, all_zeros / sum(p.numel() for p in model.parameters())
 
 

@@ -16,7 +16,7 @@ from racviz.calibration import DECODE, PROMPT, CalibrationSet
 from racviz.errors import NumericalError, ParameterError, unknown
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import Scope, decoder_blocks
-from racviz.pruning.stream import Stream, open_stream, run_block
+from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -138,11 +138,11 @@ def block_moments(
     """The moments of a block's linears on the stream, one per distinct input; with `keep` the stream moves on."""
     moments: dict[str, Moment] = {}
     seen: dict[int, tuple[torch.Tensor, Moment]] = {}  # the tensor is held, so that its id stays its own
-    at = 0
+    at, waiting = 0, set(linears)
 
     def note(batch: int) -> None:
-        nonlocal at
-        at = batch
+        nonlocal at, waiting
+        at, waiting = batch, set(linears)
         seen.clear()
 
     def hook(name: str):
@@ -150,11 +150,14 @@ def block_moments(
             x = args[0]
             if id(x) in seen:  # another linear has read this very tensor
                 moments.setdefault(name, seen[id(x)][1])
-                return
-            if name not in moments:
-                moments[name] = Moment(x.shape[-1], dtype, x.device)
-            seen[id(x)] = (x, moments[name])
-            _accumulate(moments[name], x, stream, at, name)
+            else:
+                if name not in moments:
+                    moments[name] = Moment(x.shape[-1], dtype, x.device)
+                seen[id(x)] = (x, moments[name])
+                _accumulate(moments[name], x, stream, at, name)
+            waiting.discard(name)
+            if not (waiting or keep):
+                raise EnoughSeen
 
         return add
 
@@ -179,16 +182,17 @@ def _accumulate(moment: Moment, x: torch.Tensor, stream: Stream, batch: int, nam
     x = x.reshape(*weights.shape, -1)
     for phase in (PROMPT, DECODE):
         chosen = stream.real[batch] & (stream.phases[batch] == phase)  # [B, T]
-        rows = x[chosen.to(x.device)]  # [tokens, columns]
-        if not torch.isfinite(rows).all():
-            where = chosen.nonzero()[int((~torch.isfinite(rows).all(1)).nonzero()[0])].tolist()
+        rows = x.flatten(0, 1) if chosen.all() else x[chosen.to(x.device)]  # [tokens, columns]
+        if not (weights[chosen] == 1).all():
+            rows = rows.float() * weights[chosen].sqrt()[:, None].to(x.device)
+        moment.add(phase, rows)
+        if len(rows) and not torch.isfinite(moment.sums[phase].diagonal()).all():
+            bad = (~torch.isfinite(rows.float().square()).all(1)).nonzero()
+            where = chosen.nonzero()[int(bad[0])].tolist() if len(bad) else ["(all together)"] * 2
             raise NumericalError(
                 f"the activations that enter {name} are not finite, first at token {where[1]} of row {where[0]} of batch {batch}; "
                 "check the weights up to that layer"
             )
-        if not (weights[chosen] == 1).all():
-            rows = rows.float() * weights[chosen].sqrt()[:, None].to(x.device)
-        moment.add(phase, rows)
 
 
 def moments_by_block(

@@ -14,7 +14,7 @@ from torch import nn
 from racviz.calibration import CalibrationSet
 from racviz.errors import NumericalError, check
 from racviz.models import LoadedModel
-from racviz.pruning.blocks import decoder_blocks
+from racviz.pruning.blocks import all_finite, decoder_blocks
 from racviz.store import atomic, explained
 
 BATCH_TOKENS = 8192
@@ -84,8 +84,8 @@ class Stream:
         return len(self.real)
 
 
-class _Stop(Exception):
-    """Ends a forward once the blocks' arguments are known."""
+class EnoughSeen(Exception):
+    """Ends a forward from within, once what it was run for is known."""
 
 
 def open_stream(
@@ -152,7 +152,7 @@ def _probe(
                 returns_tuple.append(isinstance(real(*args, **kwargs), tuple))
             arguments.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
             if len(arguments) == len(blocks):
-                raise _Stop
+                raise EnoughSeen
             return (hidden,) if returns_tuple[0] else hidden
 
         return forward
@@ -160,7 +160,7 @@ def _probe(
     for block in blocks:
         block.forward = passing(block.forward)
     try:
-        with torch.no_grad(), contextlib.suppress(_Stop):
+        with torch.no_grad(), contextlib.suppress(EnoughSeen):
             model(input_ids=ids, use_cache=False)
     finally:
         for block in blocks:
@@ -170,16 +170,22 @@ def _probe(
 
 @torch.no_grad()
 def run_block(block: nn.Module, index: int, stream: Stream, keep: bool, note: Callable[[int], None] | None = None) -> None:
-    """Run one block over the stream; with `keep`, its outputs become the stream. `note(batch)` is called before each batch."""
+    """Run one block over the stream; with `keep`, its outputs become the stream. `note(batch)` is called before each batch.
+
+    Without `keep` a hook may raise EnoughSeen, and the rest of the block is not computed for that batch.
+    """
     device = device_of(block)
     for batch in range(len(stream)):
         if note:
             note(batch)
         args, kwargs = _moved(stream.arguments[batch][index], device)
-        out = block(stream.hidden.get(batch).to(device), *args, **kwargs)
+        try:
+            out = block(stream.hidden.get(batch).to(device), *args, **kwargs)
+        except EnoughSeen:
+            continue
         out = out[0] if isinstance(out, tuple) else out  # [B, T, d]; a tensor in transformers 5
         if keep:
-            if not torch.isfinite(out).all():
+            if not all_finite(out):
                 raise NumericalError(f"the activations after layers.{index} are not finite; check the weights up to that layer")
             stream.hidden.put(batch, out.to(stream.home))
     if keep:
