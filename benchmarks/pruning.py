@@ -1,10 +1,12 @@
 """Pruning against its peers on this machine, in turns in one process: `make bench`, or one part: `python benchmarks/pruning.py solve`.
 
 solve    SparseGPT on single linears: racviz, llm-compressor's functions, a plain reference; beside the arithmetic's floor
+moments  the second moment of one input against tokens
 block    the moments and the solve of one Qwen2.5-1.5B-shaped block, racviz and llm-compressor's functions
 model    all of a model of SmolLM2-135M's shape, sequentially, racviz and llm-compressor's `oneshot`
 alps     ALPS, racviz and the published iteration in plain torch
 quality  error on the calibration inputs and on held-out ones against solver seconds
+memory   peak memory and seconds of whole runs, beside what racviz.pruning.cost expects
 
 Tables (CSV) and a plot (HTML) go to benchmarks/results/, with machine and versions.
 """
@@ -15,7 +17,10 @@ import functools
 import importlib.metadata
 import json
 import platform
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +36,8 @@ from racviz.pruning.inputs import inverse_factor
 from racviz.pruning.moments import Moment
 
 RESULTS = Path(__file__).parent / "results"
-SHAPES = ((576, 1536), (1536, 1536), (8960, 1536), (1536, 8960))
+SHAPES = ((576, 1536), (1536, 1536), (8960, 1536), (1536, 8960), (1536, 576), (1536, 4096))
+"""Rows and columns; the last two are there for the plot."""
 SPARSITY = 0.5
 
 
@@ -139,6 +145,35 @@ def solve(rounds: int) -> pd.DataFrame:
             ours = frame[frame.by == "racviz"].set_index(["rows", "columns"])[part]
             print(f"{part}: {name} / racviz:", (other / ours).round(2).to_dict())
     return frame.assign(matmul_gflops=speed / 1e9)
+
+
+def moments(rounds: int, columns: int = 1536, batch: int = 2048) -> pd.DataFrame:
+    """The second moment of one input: racviz's symmetric update and llm-compressor's `accumulate_hessian`."""
+    from llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify import accumulate_hessian, make_empty_hessian
+
+    def ours(parts):
+        moment = Moment(columns)
+        for part in parts:
+            moment.add(1, part)
+        return moment.finish()
+
+    def theirs(parts):
+        linear, count = torch.nn.Linear(columns, 8, bias=False), 0
+        h = make_empty_hessian(linear)
+        for part in parts:
+            h, count = accumulate_hessian(part[None], linear, h, count)
+        return h
+
+    speed, rows = matmul_speed(), []
+    for tokens in (2048, 8192, 32_768, 131_072):
+        parts = [activations(min(batch, tokens), columns)] * -(-tokens // batch)
+        turns = torch.tensor([(timed(ours, parts)[0], timed(theirs, parts)[0]) for _ in range(rounds + 1)][1:]).min(0).values
+        for by, seconds in zip(
+            ("racviz", "llm-compressor", "floor"), [*turns.tolist(), tokens * columns**2 / speed], strict=True
+        ):
+            rows.append({"tokens": tokens, "columns": columns, "by": by, "seconds": seconds, "rounds": rounds})
+        print(pd.DataFrame(rows[-3:]).round(3).to_string(index=False), flush=True)
+    return pd.DataFrame(rows).assign(matmul_gflops=speed / 1e9)
 
 
 LINEARS = {"q": (1536, 1536, "attention"), "k": (256, 1536, "attention"), "v": (256, 1536, "attention"), "o": (1536, 1536, "o"),
@@ -424,6 +459,95 @@ def smollm2_floor(tokens: int, length: int, speed: float) -> dict[str, float]:
     return found | {"total": sum(found.values())}
 
 
+RUNS = (
+    ("tiny-reasoner", 32_768, "one-pass", False), ("tiny-reasoner", 32_768, "sequential", False),
+    ("smollm2-shape", 16_384, "one-pass", True), ("smollm2-shape", 65_536, "one-pass", True),
+    ("smollm2-shape", 262_144, "one-pass", True), ("smollm2-shape", 16_384, "one-pass", False),
+    ("smollm2-shape", 65_536, "one-pass", False), ("smollm2-shape", 16_384, "sequential", False),
+)  # fmt: skip
+"""Model, tokens, mode, hidden states on disk. Of the SmolLM2 shape ten of thirty blocks: the memory is that of all."""
+
+
+def memory(rounds: int) -> pd.DataFrame:
+    """Peak memory and seconds of whole runs, each in a process of its own, beside what racviz.pruning.cost expects."""
+    folder, rows = Path(tempfile.mkdtemp()), []
+    smollm2(folder / "smollm2-shape")
+    for name, tokens, mode, on_disk in RUNS:
+        call = {"name": name, "tokens": tokens, "mode": mode, "on_disk": on_disk, "folder": str(folder)}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", __file__, "--child", json.dumps(call)], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1), flush=True)
+    return pd.DataFrame(rows)
+
+
+def one_run(name: str, tokens: int, mode: str, on_disk: bool, folder: str) -> dict:
+    """One of the runs of `memory`, in this process: seconds by part, peak memory beyond what it was before, in MB."""
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+    from racviz.pruning import driver, inputs, moments
+    from racviz.pruning.blocks import Scope
+    from racviz.pruning.cost import Machine, Shapes, expected_cost
+    from racviz.pruning.workspace import give_back
+
+    tiny = name.startswith("tiny")
+    rng, size = np.random.default_rng(0), 1000 if tiny else 49_152
+    loaded = rv.load_model(name) if tiny else smollm2(Path(folder) / name)
+    sample = as_calibration([rng.integers(0, size, 512).astype(np.int32) for _ in range(tokens // 512)])
+    few = as_calibration(sample.sequences[:4])
+    rv.prune(loaded, few, thirds=(3,), progress=False)  # loads and compiles what is loaded and compiled once
+    machine_, thirds, clock = Machine.measured(), (1, 2, 3) if tiny else (1,), Clock()
+    expected = expected_cost(
+        Shapes.of(loaded.model, Scope("all", thirds)), tokens, machine_, mode=mode, phases=1, on_disk=on_disk
+    )
+    for parameter in loaded.model.parameters():  # mapped until it is read
+        parameter.sum()
+    give_back()
+    peak = Peak()
+    with clock.watching(*((layer, "forward", "forward") for layer in (LlamaDecoderLayer, Qwen2DecoderLayer)),
+                        (moments.Moment, "add", "moments"), (moments.Moment, "finish", "moments"),
+                        (inputs, "inverse_factor", "factor"), (driver, "prune_linear", "solve")):  # fmt: skip
+        rv.prune(loaded, sample, mode=mode, thirds=thirds, progress=False, inplace=True,
+                 workspace=tempfile.mkdtemp(dir=folder) if on_disk else None)  # fmt: skip
+    return {
+        "model": name, "tokens": tokens, "mode": mode, "on_disk": on_disk, "peak_mb": peak.stop(),
+        "expected_mb": expected.total_memory / 2**20, **{f"{k}_seconds": v for k, v in clock.spent.items()},
+        **{f"expected_{k}_seconds": v for k, v in expected.seconds.items()}, "expected_total_seconds": expected.total_seconds,
+        "flops": machine_.flops, "bandwidth": machine_.bandwidth,
+    }  # fmt: skip
+
+
+class Peak:
+    """The most anonymous memory of this process beyond what it has now, in MB, looked at every few milliseconds (Linux).
+
+    Not the resident size: that counts the pages of mapped files as well, which the system takes back when it needs them.
+    """
+
+    def __init__(self) -> None:
+        self.before = self.most = self._now()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> float:
+        self._done.set()
+        self._thread.join()
+        return self.most - self.before
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.004):
+            self.most = max(self.most, self._now())
+
+    @staticmethod
+    def _now() -> float:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
+
+
 def machine() -> dict:
     versions = {
         name: importlib.metadata.version(name)
@@ -437,20 +561,91 @@ def machine() -> dict:
     }
 
 
-PARTS = {"solve": solve, "block": block, "model": model, "alps": alps, "quality": quality}
+PARTS = {"solve": solve, "moments": moments, "block": block, "model": model, "alps": alps, "quality": quality, "memory": memory}
+
+
+COLOURS = {"racviz": "#0072B2", "llm-compressor": "#D55E00", "reference": "#CC79A7", "floor": "#888888"}
+SOLVERS = {"magnitude": "circle", "wanda": "square", "sparsegpt": "diamond", "sparsegpt+refit": "cross", "alps": "star"}
+
+
+def draw(results: Path) -> None:
+    """`pruning.html` from the tables that are there."""
+    from plotly.subplots import make_subplots
+
+    tables = {part: pd.read_csv(path) for part in PARTS if (path := results / f"pruning-{part}.csv").exists()}
+    if not {"solve", "moments", "model", "quality"} <= set(tables):
+        print("no plot yet: it wants the parts solve, moments, model and quality")
+        return
+    solved, facts = tables["solve"], json.loads((results / "machine.json").read_text())
+    figure = make_subplots(
+        rows=2, cols=3, horizontal_spacing=0.07, vertical_spacing=0.15, specs=[[{}, {}, {}], [{}, {"colspan": 2}, None]],
+        subplot_titles=(
+            "Solve one linear, 1,536 columns", "Solve one linear, 1,536 rows", "Second moment, 1,536 columns",
+            "SmolLM2-135M's shape, sequential, 32,768 tokens", "Error of one linear against solver seconds",
+        ),
+    )  # fmt: skip
+    lines = [(solved[solved["columns"] == 1536], "rows", "total", 1), (solved[solved["rows"] == 1536], "columns", "total", 2),
+             (tables["moments"], "tokens", "seconds", 3)]  # fmt: skip
+    for frame, x, y, at in lines:
+        for by, colour in COLOURS.items():
+            mine = frame[frame["by"] == by].groupby(x, as_index=False)[y].min()
+            if len(mine):
+                dash = "dot" if by == "floor" else "solid"
+                figure.add_scatter(x=mine[x], y=mine[y], name=by, legendgroup=by, showlegend=by not in {t.name for t in figure.data},
+                                   mode="lines+markers", line={"color": colour, "dash": dash}, row=1, col=at)  # fmt: skip
+        ticks = sorted(frame[x].unique())
+        figure.update_xaxes(title=x, type="log", tickvals=ticks, ticktext=[f"{t:,}" for t in ticks], row=1, col=at)
+        figure.update_yaxes(title="seconds" if at == 1 else None, type="log", dtick=1, row=1, col=at)
+    whole = tables["model"]
+    whole = whole[whole["tokens"] == whole["tokens"].max()].groupby("by").mean(numeric_only=True)
+    for part, shade in (
+        ("forward", "#56B4E9"),
+        ("moments", "#009E73"),
+        ("factor", "#E69F00"),
+        ("solve", "#F0E442"),
+        ("other", "#BBBBBB"),
+    ):
+        bars = ["floor", "racviz", "llm-compressor"]
+        figure.add_bar(y=bars, x=whole[part].reindex(bars).fillna(0), name=part, orientation="h", marker_color=shade, legend="legend2",
+                       row=2, col=1)  # fmt: skip
+    figure.update_xaxes(title="seconds", row=2, col=1)
+    for kind, dash in (("calibration", "solid"), ("held out", "dash")):
+        for sparsity, mine in tables["quality"].groupby("sparsity"):
+            mine = mine.sort_values("seconds")
+            figure.add_scatter(
+                x=mine["seconds"], y=mine[kind], mode="lines+markers+text" if kind == "held out" else "lines+markers",
+                text=mine["method"] if sparsity == 0.8 else None, textposition="top center", name=f"{sparsity:.0%} {kind}",
+                line={"dash": dash, "color": {0.5: "#0072B2", 0.7: "#009E73", 0.8: "#D55E00"}[sparsity]},
+                marker={"symbol": [SOLVERS[m] for m in mine["method"]], "size": 9}, legend="legend3", row=2, col=2,
+            )  # fmt: skip
+    figure.update_xaxes(title="solver seconds, factorisation and all", type="log", row=2, col=2)
+    figure.update_yaxes(title="relative error", type="log", row=2, col=2)
+    caption = ", ".join(f"{name} {value}" for name, value in facts.items())
+    figure.update_layout(
+        template="plotly_white", barmode="stack", width=1500, height=950, margin={"t": 110, "b": 90},
+        title={"text": f"racviz, llm-compressor and the arithmetic alone<br><sup>{caption}</sup>", "x": 0.02},
+        legend={"orientation": "h", "y": 1.09, "x": 0.6}, legend2={"orientation": "h", "y": -0.1, "x": 0.0},
+        legend3={"orientation": "h", "y": -0.1, "x": 0.42},
+    )  # fmt: skip
+    figure.write_html(results / "pruning.html", include_plotlyjs=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; all, if none is named")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps(one_run(**json.loads(arguments.child))))
+        return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "machine.json").write_text(json.dumps(machine(), indent=1))
     for part in arguments.parts or PARTS:
         print(f"-- {part}", flush=True)
         with torch.no_grad():
             PARTS[part](arguments.rounds).to_csv(RESULTS / f"pruning-{part}.csv", index=False)
+    draw(RESULTS)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from racviz.pruning.interface import Solver
 from racviz.pruning.moments import SecondMoments, block_moments, describe, input_norms, summed_in
 from racviz.pruning.patterns import Pattern
 from racviz.pruning.solvers import solver_named
-from racviz.pruning.stream import open_stream, run_block, visiting
+from racviz.pruning.stream import batch_tokens_on, open_stream, run_block, visiting
 from racviz.pruning.workspace import Workspace
 from racviz.store import key_of
 
@@ -94,11 +94,12 @@ def prune(
     label = describe(calibration) if calibration is not None else statistics.calibration
     identity = key_of(base=dense.fingerprint, parameters={**parameters, "keep_zeros": keep_zeros, "precision": precision},
                       shares=shares, calibration=label["fingerprint"])  # fmt: skip
+    batch = batch_tokens_on(device or dense.device)
     target = dense if inplace else dense.copy()
     run = _Run(
-        target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision, device
-    )
-    rows = run.blocks(calibration, statistics, Workspace(workspace, identity), progress)
+        target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision, device, batch,
+    )  # fmt: skip
+    rows = run.blocks(calibration, statistics, Workspace(workspace, f"{identity}-{batch}"), progress)
     return _finish(dense, target, rows, label, parameters, identity)
 
 
@@ -136,10 +137,10 @@ def _warn_of_few_tokens(linears, tokens: int) -> None:
 class _Run:
     """One pruning run: what all blocks have in common."""
 
-    def __init__(self, target, linears, solver, pattern, shares, mode, weights, precision, device) -> None:
+    def __init__(self, target, linears, solver, pattern, shares, mode, weights, precision, device, batch) -> None:
         self.target, self.linears, self.solver, self.pattern = target, linears, solver, pattern
         self.shares, self.mode, self.weights, self.dtype = shares, mode, weights, summed_in(precision)
-        self.device = device
+        self.device, self.batch_tokens = device, batch
 
     def blocks(self, calibration, statistics, workspace: Workspace, progress: bool) -> list[dict[str, Any]]:
         """Prune block after block; returns the rows of the report."""
@@ -155,7 +156,7 @@ class _Run:
             bar.update(len(workspace.rows))
             stream = None
             if calibration is not None and done <= last:
-                stream = open_stream(self.target, calibration, folder=workspace.folder, block=done)
+                stream = open_stream(self.target, calibration, self.batch_tokens, folder=workspace.folder, block=done)
             for index in range(done, last + 1):
                 with visiting(blocks[index], self.device):
                     new = self._block(index, blocks[index], stream, statistics, bar)

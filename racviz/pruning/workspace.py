@@ -63,7 +63,7 @@ class Workspace:
                     save_file({k: v.detach().cpu().contiguous() for k, v in block.state_dict().items()}, draft)
                 if _on_cpu(block):  # from here on mapped from the file, not held in memory
                     block.load_state_dict(load_file(path), assign=True)
-                    _give_back()
+                    give_back()
             write_text(self._progress, json.dumps({"identity": self.identity, "done": self.done, "rows": self.rows}))
 
     def _block(self, index: int) -> Path:
@@ -74,7 +74,7 @@ class Workspace:
         return self.folder / "progress.json"
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Freed memory goes back to the system, where the C library can: glibc keeps it in holes, half a block's weights a block."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
