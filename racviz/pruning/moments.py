@@ -24,8 +24,12 @@ PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 class Moment:
     """The second moment of one distinct input, prompt and decode tokens apart."""
 
-    def __init__(self, columns: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, columns: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", diagonal: bool = False
+    ) -> None:
         self.columns, self.dtype, self.device = columns, dtype, torch.device(device)
+        self.diagonal = diagonal
+        """Sum the diagonal alone, `[columns]`."""
         self.sums: dict[int, torch.Tensor] = {}
         """By phase `[columns, columns]`; only the upper blocks are filled until `finish`."""
         self.tokens = [0, 0]
@@ -35,12 +39,16 @@ class Moment:
         self.tokens[phase] += len(x)
         if len(x):
             if phase not in self.sums:
-                self.sums[phase] = torch.zeros(self.columns, self.columns, dtype=self.dtype, device=x.device)
-            symmetric_update(self.sums[phase], x.to(self.dtype))
+                shape = (self.columns,) if self.diagonal else (self.columns, self.columns)
+                self.sums[phase] = torch.zeros(shape, dtype=self.dtype, device=x.device)
+            if self.diagonal:
+                self.sums[phase] += x.to(self.dtype).square().sum(0)
+            else:
+                symmetric_update(self.sums[phase], x.to(self.dtype))
 
     def finish(self) -> "Moment":
         """Mirror the upper triangle into the lower."""
-        for total in self.sums.values():
+        for total in () if self.diagonal else self.sums.values():
             total.triu_().add_(total.triu(1).T)
         return self
 
@@ -51,6 +59,14 @@ class Moment:
     @property
     def decode(self) -> torch.Tensor:
         return self._of(DECODE)
+
+    def norms(self) -> torch.Tensor:
+        """‖x_j‖ over the tokens of both phases, `[columns]`."""
+        return sum(self.squares(phase) for phase in self.sums).sqrt()
+
+    def squares(self, phase: int) -> torch.Tensor:
+        """‖x_j‖² over the tokens of one phase, `[columns]`."""
+        return self.sums[phase] if self.diagonal else self.sums[phase].diagonal()
 
     def _of(self, phase: int) -> torch.Tensor:
         zeros = torch.zeros(self.columns, self.columns, dtype=self.dtype, device=self.device)
@@ -133,8 +149,9 @@ class SecondMoments:
 
 
 def block_moments(
-    block: nn.Module, index: int, linears: dict[str, nn.Module], stream: Stream, keep: bool, dtype: torch.dtype = torch.float32
-) -> dict[str, Moment]:
+    block: nn.Module, index: int, linears: dict[str, nn.Module], stream: Stream, keep: bool, dtype: torch.dtype = torch.float32,
+    diagonal: bool = False,
+) -> dict[str, Moment]:  # fmt: skip
     """The moments of a block's linears on the stream, one per distinct input; with `keep` the stream moves on."""
     moments: dict[str, Moment] = {}
     seen: dict[int, tuple[torch.Tensor, Moment]] = {}  # the tensor is held, so that its id stays its own
@@ -152,7 +169,7 @@ def block_moments(
                 moments.setdefault(name, seen[id(x)][1])
             else:
                 if name not in moments:
-                    moments[name] = Moment(x.shape[-1], dtype, x.device)
+                    moments[name] = Moment(x.shape[-1], dtype, x.device, diagonal)
                 seen[id(x)] = (x, moments[name])
                 _accumulate(moments[name], x, stream, at, name)
             waiting.discard(name)
@@ -186,7 +203,7 @@ def _accumulate(moment: Moment, x: torch.Tensor, stream: Stream, batch: int, nam
         if not (weights[chosen] == 1).all():
             rows = rows.float() * weights[chosen].sqrt()[:, None].to(x.device)
         moment.add(phase, rows)
-        if len(rows) and not torch.isfinite(moment.sums[phase].diagonal()).all():
+        if len(rows) and not torch.isfinite(moment.squares(phase)).all():
             bad = (~torch.isfinite(rows.float().square()).all(1)).nonzero()
             where = chosen.nonzero()[int(bad[0])].tolist() if len(bad) else ["(all together)"] * 2
             raise NumericalError(
@@ -196,12 +213,12 @@ def _accumulate(moment: Moment, x: torch.Tensor, stream: Stream, batch: int, nam
 
 
 def moments_by_block(
-    dense: LoadedModel, calibration: CalibrationSet, scope: Scope, dtype: torch.dtype = torch.float32
+    dense: LoadedModel, calibration: CalibrationSet, scope: Scope, dtype: torch.dtype = torch.float32, diagonal: bool = False
 ) -> Iterator[tuple[int, dict[str, Moment]]]:
     """The moments of the dense model's linears, one block of them at a time, with the index of the block."""
     linears, stream = scope.linears(dense.model), open_stream(dense, calibration)
     for index, block in enumerate(decoder_blocks(dense.model)[1][: max(linears) + 1]):
-        yield index, block_moments(block, index, linears.get(index, {}), stream, keep=True, dtype=dtype)
+        yield index, block_moments(block, index, linears.get(index, {}), stream, keep=True, dtype=dtype, diagonal=diagonal)
 
 
 def second_moments(
@@ -223,10 +240,10 @@ def second_moments(
 def input_norms(dense: LoadedModel, calibration: CalibrationSet | None, statistics: SecondMoments | None, scope: Scope):
     """‖x_j‖ `[columns]` of the dense model's inputs, by linear: from statistics, or from a pass over the calibration set."""
     if statistics is not None:
-        return {name: moment.mixed().diagonal().sqrt() for name, moment in statistics.by_linear.items()}
+        return {name: moment.norms() for name, moment in statistics.by_linear.items()}
     norms = {}
-    for _, moments in moments_by_block(dense, calibration, scope):
-        norms |= {name: moment.mixed().diagonal().sqrt() for name, moment in moments.items()}
+    for _, moments in moments_by_block(dense, calibration, scope, diagonal=True):
+        norms |= {name: moment.norms() for name, moment in moments.items()}
     return norms
 
 

@@ -12,6 +12,7 @@ from racviz.errors import ParameterError
 from racviz.pruning import Pattern, second_moments
 from racviz.pruning.allocation import MOST, OUTLIER, SPREAD, allocate
 from racviz.pruning.blocks import Scope
+from racviz.pruning.moments import input_norms
 
 FREE = Pattern()
 
@@ -63,6 +64,14 @@ def test_owl_keeps_more_where_outliers_are(tiny):
         outliers.append((saliency > OUTLIER * saliency.mean()).mean())
     assert outliers[1] > outliers[0] and max(by_block[1]) < min(by_block[0])
     assert min(by_block[0]) - max(by_block[1]) == pytest.approx(2 * SPREAD, abs=1e-3)
+
+
+def test_norms_from_diagonals_are_those_of_whole_moments(tiny):
+    calibration = ragged(tiny)
+    alone = input_norms(tiny, calibration, None, Scope())
+    whole = input_norms(tiny, None, second_moments(tiny, calibration), Scope())
+    assert alone.keys() == whole.keys()
+    assert all(torch.allclose(alone[name], whole[name], rtol=1e-4) for name in alone)
 
 
 @pytest.mark.parametrize("allocation", ["owl", {"mlp": 0.7}, lambda name, linear: 0.3 if "attn" in name else 0.6])
