@@ -168,12 +168,13 @@ class _Run:
     def _block(self, index, block, stream, statistics, bar) -> list[dict[str, Any]]:
         """Prune one block and, in sequential mode, run it anew."""
         mine = self.linears.get(index, {})
+        on = index < max(self.linears)  # what the last block puts out nobody reads
         if stream is None:
             moments = {name: statistics.of(name) for name in mine}
-        else:
-            moments = block_moments(block, index, mine, stream, keep=self.mode == "one-pass", dtype=self.dtype)
-        rows = list(self._solve(mine, moments, bar))
-        if self.mode == "sequential":
+        elif mine:
+            moments = block_moments(block, index, mine, stream, keep=on and self.mode == "one-pass", dtype=self.dtype)
+        rows = list(self._solve(mine, moments, bar)) if mine else []
+        if stream is not None and on and (self.mode == "sequential" or not mine):
             run_block(block, index, stream, keep=True)
         return rows
 

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,14 +76,25 @@ class Stream:
     """
 
     hidden: HiddenStates
-    arguments: list[list[tuple[tuple, dict]]]
-    """For each batch and block, what the block is called with besides the hidden states."""
+    ids: list[torch.Tensor]
+    """`[B, T]` int32: the tokens of each batch, padded."""
+    probe: Callable[[torch.Tensor], tuple[torch.Tensor, list[tuple[tuple, dict]]]]
+    """Token ids of a batch -> the first block's input, and what each block is called with besides its input."""
     real: list[torch.Tensor]
     """`[B, T]` bool: not padding."""
     phases: list[torch.Tensor]
     weights: list[torch.Tensor]
     home: torch.device
     """Where the hidden states live between blocks: with the model."""
+    known: dict[int, list[tuple[tuple, dict]]] = field(default_factory=dict)
+    """What blocks are called with (rotary embeddings, masks), by batch; found anew each time where hidden states are on disk."""
+
+    def called_with(self, batch: int, block: int) -> tuple[tuple, dict]:
+        """Positional and keyword arguments of a block besides the hidden states."""
+        arguments = self.known.get(batch) or self.probe(self.ids[batch])[1]
+        if self.hidden.folder is None:
+            self.known[batch] = arguments
+        return arguments[block]
 
     def __len__(self) -> int:
         return len(self.real)
@@ -103,8 +115,8 @@ def open_stream(
     batch_tokens = batch_tokens or batch_tokens_on(loaded.device)
     model, pad = loaded.model, loaded.tokenizer.pad_token_id or 0
     _, blocks = decoder_blocks(model)
-    stream = Stream(HiddenStates(folder, block or -1), [], [], [], [], loaded.device)  # what is put at -1 comes before block 0
-    returns_tuple: list[bool] = []
+    probe = partial(_probe, model, blocks, loaded.device, [])
+    stream = Stream(HiddenStates(folder, block or -1), [], probe, [], [], [], loaded.device)  # what is put at -1 comes before block 0
     for batch, rows in enumerate(batches_by_length([len(ids) for ids in calibration.sequences], batch_tokens)):
         longest = max(len(calibration.sequences[k]) for k in rows)
 
@@ -114,14 +126,15 @@ def open_stream(
                 out[row, : len(arrays[k])] = torch.from_numpy(np.asarray(arrays[k])).to(dtype)
             return out
 
-        ids = padded(calibration.sequences, pad, torch.long)
+        stream.ids.append(padded(calibration.sequences, pad, torch.int32))
         stream.real.append(padded([np.ones(len(s)) for s in calibration.sequences], 0, torch.bool))
         stream.phases.append(padded(calibration.phases, 0, torch.uint8))
         stream.weights.append(padded(calibration.weights, 0, torch.float32))
-        hidden, arguments = _probe(model, blocks, ids.to(loaded.device), returns_tuple)
-        stream.arguments.append(arguments)
         if block == 0:
+            hidden, arguments = probe(stream.ids[batch])
             stream.hidden.put(batch, hidden)
+            if folder is None:
+                stream.known[batch] = arguments
     if block == 0:
         stream.hidden.advance()
     return stream
@@ -141,7 +154,7 @@ def batches_by_length(lengths: list[int], batch_tokens: int) -> Iterator[list[in
 
 
 def _probe(
-    model, blocks: nn.ModuleList, ids: torch.Tensor, returns_tuple: list[bool]
+    model, blocks: nn.ModuleList, device: torch.device, returns_tuple: list[bool], ids: torch.Tensor
 ) -> tuple[torch.Tensor, list[tuple[tuple, dict]]]:
     """The first block's input, and the other arguments of each block, from a forward of the model whose blocks hand on their
     input. While `returns_tuple` is empty the first block really runs, to learn whether blocks return a tensor or a tuple."""
@@ -162,14 +175,18 @@ def _probe(
 
         return forward
 
+    own = [vars(block).get("forward") for block in blocks]  # accelerate sets one on the instance
     for block in blocks:
         block.forward = passing(block.forward)
     try:
         with torch.no_grad(), contextlib.suppress(EnoughSeen):
-            model(input_ids=ids, use_cache=False)
+            model(input_ids=ids.to(device, torch.long), use_cache=False)
     finally:
-        for block in blocks:
-            del block.forward  # the class's own again
+        for block, forward in zip(blocks, own, strict=True):
+            if forward is None:
+                del block.forward  # the class's own again
+            else:
+                block.forward = forward
     return first[0], arguments
 
 
@@ -183,7 +200,7 @@ def run_block(block: nn.Module, index: int, stream: Stream, keep: bool, note: Ca
     for batch in range(len(stream)):
         if note:
             note(batch)
-        args, kwargs = _moved(stream.arguments[batch][index], device)
+        args, kwargs = _moved(stream.called_with(batch, index), device)
         try:
             out = block(stream.hidden.get(batch, last=keep).to(device), *args, **kwargs)
         except EnoughSeen:
