@@ -125,6 +125,7 @@ def calibration_set(
         "sequences": len(sequences),
         "seed": seed,
         "tokenizer": loaded.name,
+        "vocabulary": loaded.vocabulary,
     }
     if source in ("rac", "prompt-same-problems"):
         label |= {"trace_source": traces.model, "on_policy": own, "t_max": traces.sampling.get("max_new_tokens")}

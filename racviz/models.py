@@ -52,6 +52,12 @@ class LoadedModel:
         return int(getattr(self.model.config, "max_position_embeddings", None) or 2**31)
 
     @property
+    def vocabulary(self) -> str:
+        """A hash of the tokenizer's tokens and their ids."""
+        tokens = sorted(self.tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+        return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()[:16]
+
+    @property
     def embedded(self) -> bool:
         return self.name in EMBEDDED or self.provenance.get("base") in EMBEDDED
 

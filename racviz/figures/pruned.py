@@ -27,17 +27,20 @@ def pruning_run(reports: Mapping[str, pd.DataFrame], label: Mapping[str, Any] | 
             raise DataError(f"the report of {source!r} must be that of a pruned model; there is no {', '.join(missing)}.")
     figure = make_subplots(rows=2, cols=2, shared_xaxes="all", vertical_spacing=0.13, horizontal_spacing=0.075,
                            subplot_titles=list(PANELS.values()))  # fmt: skip
+    layers = pd.concat([report["layer"] for report in reports.values()]).drop_duplicates()
+    blocks = layers.str.split(".").str[1].astype(int)
+    order = blocks.argsort(kind="stable")  # sources with different scopes share the places of their linears
+    blocks, place = blocks.iloc[order].reset_index(drop=True), {layer: k for k, layer in enumerate(layers.iloc[order])}
     for number, value in enumerate(PANELS):
         for source in source_order(reports):
             report = reports[source]
             y = report[value] if value in report else pd.Series(float("nan"), index=report.index)
             figure.add_trace(go.Scatter(
-                x=list(range(len(report))), y=100 * y if value == "sparsity" else y, mode="markers", name=legend_name(source),
+                x=report["layer"].map(place), y=100 * y if value == "sparsity" else y, mode="markers", name=legend_name(source),
                 legendgroup=source, showlegend=number == 0, text=[html.escape(str(layer)) for layer in report["layer"]],
                 marker={"color": source_colour(source), "symbol": source_symbol(source), "size": 7, "opacity": 0.75},
                 hovertemplate="%{text}: <b>%{y:.4~g}</b><extra>" + legend_name(source) + "</extra>",
             ), row=1 + number // 2, col=1 + number % 2)  # fmt: skip
-    blocks = next(iter(reports.values()))["layer"].str.split(".").str[1].astype(int).reset_index(drop=True)
     starts = blocks.drop_duplicates()
     every = max(1, -(-len(starts) // 16))
     figure.update_xaxes(tickvals=starts.index[::every].tolist(), ticktext=starts[::every].astype(str).tolist())

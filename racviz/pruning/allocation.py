@@ -4,6 +4,7 @@
 callable says what it wishes. Wishes are moved by one constant for all until the whole comes to the sparsity asked for.
 """
 
+import numbers
 import re
 from collections.abc import Callable, Mapping
 
@@ -43,7 +44,7 @@ def allocate(
         return dict.fromkeys(sizes, pattern.sparsity)
     wishes = _wishes(linears, sparsity, allocation, norms)
     for name, wish in wishes.items():
-        check(0 <= wish < 1, f"the sparsity of {name} in allocation", wish, "in [0, 1)")
+        check(isinstance(wish, numbers.Real) and 0 <= wish < 1, f"the sparsity of {name} in allocation", wish, "in [0, 1)")
     return _exact(_meet(wishes, sizes, sparsity), sizes, sparsity)
 
 
@@ -53,9 +54,13 @@ def needs_norms(allocation: Allocation) -> bool:
 
 def _wishes(linears, sparsity, allocation, norms) -> dict[str, float]:
     if callable(allocation):
-        return {name: float(allocation(name, linear)) for name, linear in linears.items()}
+        return {name: allocation(name, linear) for name, linear in linears.items()}
     if isinstance(allocation, Mapping):
         for expression in allocation:
+            try:
+                re.compile(expression)
+            except (re.error, TypeError) as error:
+                raise ParameterError(f"allocation: {expression!r} is no regular expression: {error}.") from error
             if not any(re.search(expression, name) for name in linears):
                 raise ParameterError(
                     f"allocation: {expression!r} fits no linear that is pruned, such as {next(iter(linears))!r}."
@@ -88,7 +93,7 @@ def _meet(wishes: dict[str, float], sizes: dict[str, int], sparsity: float) -> d
     total = sum(sizes.values())
 
     def moved(by: float) -> dict[str, float]:
-        return {name: min(max(wish + by, 0.0), max(MOST, wish)) for name, wish in wishes.items()}
+        return {name: min(max(wish + by, 0.0), max(MOST, wish, sparsity)) for name, wish in wishes.items()}
 
     low, high = -1.0, 1.0
     for _ in range(60):
@@ -105,6 +110,8 @@ def _exact(shares: dict[str, float], sizes: dict[str, int], sparsity: float) -> 
     counts = {name: int(share * sizes[name] + 1e-9) for name, share in shares.items()}
     missing = round(sparsity * sum(sizes.values())) - sum(counts.values())
     by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name] * sizes[name])
-    for k in range(missing):
-        counts[by_remainder[k % len(by_remainder)]] += 1
+    while missing > 0:
+        for name in by_remainder:
+            if missing > 0 and counts[name] < sizes[name]:
+                counts[name], missing = counts[name] + 1, missing - 1
     return {name: counts[name] / sizes[name] for name in sizes}

@@ -1,8 +1,9 @@
 """The decoder blocks of a transformers model, and the linears in them that a scope selects."""
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,17 @@ def all_finite(values: torch.Tensor) -> bool:
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """No TF32 in the products: its ten bits of mantissa would go into moments and factors without a word."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
 @dataclass(frozen=True)
 class Scope:
     """Which linears are pruned.
@@ -64,9 +76,12 @@ class Scope:
     thirds: tuple[int, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "thirds", tuple(self.thirds))
-        ok = bool(self.thirds) and set(self.thirds) <= {1, 2, 3}
+        ok = isinstance(self.thirds, list | tuple) and bool(self.thirds) and set(self.thirds) <= {1, 2, 3}
         check(ok, "thirds", self.thirds, "some of (1, 2, 3)")
+        object.__setattr__(self, "thirds", tuple(self.thirds))
+        check(
+            isinstance(self.modules, str) and bool(self.modules), "scope", self.modules, "'all', 'mlp' or a regular expression"
+        )
         try:
             re.compile(self.modules)
         except re.error as error:
@@ -84,13 +99,14 @@ class Scope:
             for p in e.parameters()
         }
         chosen: dict[int, dict[str, nn.Linear]] = {}
-        experts = [name for name, p in blocks[0].named_parameters() if p.ndim >= 3]
-        experts += [name for name, p in blocks[-1].named_parameters() if p.ndim >= 3]
-        if experts and self.modules in ("all", "mlp"):
-            raise ParameterError(
-                f"{type(model).__name__} holds experts as 3-D parameters ({experts[0]}), which are not pruned yet; "
-                f"scope={self.modules!r} would leave most of the model as it is. scope='self_attn' prunes the attention alone."
-            )
+        for index, block in enumerate(blocks):
+            for name, parameter in block.named_parameters():
+                if parameter.ndim >= 3 and "expert" in name and self._selects(f"layers.{index}.{name}"):
+                    raise ParameterError(
+                        f"{type(model).__name__} is a mixture of experts, which it holds as 3-D parameters (layers.{index}.{name}); "
+                        f"they are not pruned yet, and scope={self.modules!r} would prune the rest in their place. "
+                        "scope='self_attn' prunes the attention alone."
+                    )
         for index, block in enumerate(blocks):
             if 1 + index * 3 // len(blocks) not in self.thirds:
                 continue

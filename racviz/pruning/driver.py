@@ -4,11 +4,11 @@
 on what the pruned blocks before it put out.
 """
 
-import contextlib
+import numbers
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from racviz.pruning.blocks import (
     Scope,
     all_finite,
     decoder_blocks,
+    full_precision,
     read_columns,
     read_weight,
     sparsity_of,
@@ -67,6 +68,7 @@ def prune(
     solver, shape = solver_named(method), Pattern.parse(pattern, keep_zeros)
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
+    device = None if device is None else _device(device)
     check(
         sparsity is None or (_is_number(sparsity) and 0 <= sparsity < 1),
         "sparsity",
@@ -77,34 +79,70 @@ def prune(
         check(_is_number(value) and 0 <= value < float("inf"), name, value, "a number >= 0")
     sparsity = shape.resolve(sparsity)
     _check_calibration(dense, calibration, statistics, mode)
+    check(isinstance(dense, LoadedModel), "dense", dense, "a model from load_model")
     chosen = Scope(scope, thirds)
     flat = {name: linear for mine in chosen.linears(dense.model).values() for name, linear in mine.items()}
     for name, linear in flat.items():
         shape.check_columns(read_columns(linear), name)
     _warn_of_few_tokens(flat, calibration.tokens if calibration is not None else statistics.calibration["tokens"])
-    norms = input_norms(dense, calibration, statistics, chosen) if needs_norms(allocation) else {}
+    norms = {}
+    if needs_norms(allocation):
+        norms = input_norms(dense, calibration, statistics, chosen, (prompt_weight, decode_weight), device)
     shares = allocate(flat, sparsity, allocation, shape, norms)
     parameters = dict(
-        method=method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__),
-        sparsity=sparsity, pattern=str(shape), allocation=allocation if isinstance(allocation, str) else "given", scope=scope,
-        thirds=list(chosen.thirds), mode=mode,
+        method=_named(method), sparsity=sparsity, pattern=str(shape),
+        allocation=dict(allocation) if isinstance(allocation, Mapping) else _named(allocation), scope=scope,
+        thirds=list(chosen.thirds), mode=mode, precision=precision,
     )  # fmt: skip
+    if keep_zeros:
+        parameters["keep_zeros"] = True
     if (prompt_weight, decode_weight) != (1.0, 1.0):
         parameters |= dict(prompt_weight=float(prompt_weight), decode_weight=float(decode_weight))
     label = describe(calibration) if calibration is not None else statistics.calibration
-    identity = key_of(base=dense.fingerprint, parameters={**parameters, "keep_zeros": keep_zeros, "precision": precision},
-                      shares=shares, calibration=label["fingerprint"])  # fmt: skip
+    code = "" if isinstance(method, str) else _code_of(method)
+    identity = key_of(base=dense.fingerprint, parameters=parameters, code=code, shares=shares, calibration=label["fingerprint"])
     batch = batch_tokens_on(device or dense.device)
     target = dense if inplace else dense.copy()
     run = _Run(
         target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision, device, batch,
     )  # fmt: skip
-    rows = run.blocks(calibration, statistics, Workspace(workspace, f"{identity}-{batch}"), progress)
+    try:
+        rows = run.blocks(calibration, statistics, Workspace(workspace, f"{identity}-{batch}"), progress)
+    except BaseException:
+        if inplace and workspace is None:  # part of it is pruned, and it is not the model that it was
+            dense.fingerprint = f"{identity}-unfinished"
+        raise
     return _finish(dense, target, rows, label, parameters, identity)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _device(device: object) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ParameterError(
+            f"device={device!r} is not there ({str(error).splitlines()[0]}); allowed: 'cpu', 'cuda'"
+        ) from error
+    check(found.type != "meta", "device", device, "a device that holds numbers, such as 'cpu' or 'cuda'")
+    return found
+
+
+def _named(value: object) -> str:
+    return value if isinstance(value, str) else getattr(value, "__name__", type(value).__name__)
+
+
+def _code_of(function: object) -> str:
+    """What a callable does, as far as that can be seen: two that are written differently are two solvers."""
+    inner = function if hasattr(function, "__code__") else type(function).__call__
+    inner = inner if hasattr(inner, "__code__") else function
+    code = getattr(inner, "__code__", None)
+    parts = [getattr(inner, "__defaults__", None), [c.cell_contents for c in getattr(inner, "__closure__", None) or ()]]
+    parts += [code.co_code, code.co_names, [repr(c).split(" at 0x")[0] for c in code.co_consts]] if code else []
+    return repr([*parts, vars(function) if inner is not function else None, repr(function).split(" at 0x")[0]])
 
 
 def _check_calibration(dense, calibration, statistics, mode) -> None:
@@ -113,15 +151,27 @@ def _check_calibration(dense, calibration, statistics, mode) -> None:
     if statistics is not None:
         if mode == "sequential":
             raise ParameterError("statistics are of the dense model; mode='sequential' needs the calibration set itself")
+        check(isinstance(statistics, SecondMoments), "statistics", type(statistics).__name__, "what second_moments() returns")
         if statistics.model_fingerprint != dense.fingerprint:
             raise ParameterError("these statistics are of another model; compute them with second_moments(dense, calibration)")
         return
-    largest, size = max(int(ids.max()) for ids in calibration.sequences), dense.model.get_input_embeddings().num_embeddings
-    if largest >= size:
+    check(isinstance(calibration, CalibrationSet), "calibration", type(calibration).__name__, "a CalibrationSet")
+    size, anew = dense.model.get_input_embeddings().num_embeddings, "Make it anew with calibration_set(…, dense)."
+    for wrong in (min(int(s.min()) for s in calibration.sequences), max(int(s.max()) for s in calibration.sequences)):
+        if not 0 <= wrong < size:
+            raise DataError(
+                f"the calibration set {calibration.source!r} holds token {wrong}, beyond the {size} of {dense.name!r}; "
+                f"was it made with another tokenizer? {anew}"
+            )
+    theirs = calibration.label.get("vocabulary")
+    if theirs is not None and theirs != dense.vocabulary:
         raise DataError(
-            f"the calibration set {calibration.source!r} holds token {largest}, beyond the {size} of {dense.name!r}; "
-            "was it made with another tokenizer? Make it anew with calibration_set(…, dense)."
+            f"the calibration set {calibration.source!r} was made with the tokenizer of {calibration.label.get('tokenizer')!r}, "
+            f"whose vocabulary is not that of {dense.name!r}; its token ids mean something else here. {anew}"
         )
+    longest = max(len(s) for s in calibration.sequences)
+    if longest > dense.context:
+        raise DataError(f"a calibration sequence has {longest} tokens; {dense.name!r} takes {dense.context}. {anew}")
 
 
 def _warn_of_few_tokens(linears, tokens: int) -> None:
@@ -163,11 +213,21 @@ class _Run:
                 workspace.keep(index, blocks[index], new)
                 if stream is not None:
                     stream.hidden.drop(until=index if index < last else index + 1)
+        workspace.finished()
         return workspace.rows
 
     def _block(self, index, block, stream, statistics, bar) -> list[dict[str, Any]]:
         """Prune one block and, in sequential mode, run it anew."""
         mine = self.linears.get(index, {})
+        was = {linear: linear.weight.data for linear in mine.values()}
+        try:
+            return self._pruned_block(index, block, mine, stream, statistics, bar)
+        except BaseException:  # a block is pruned whole or not at all: the same call may go on from here
+            for linear, weight in was.items():
+                linear.weight.data = weight
+            raise
+
+    def _pruned_block(self, index, block, mine, stream, statistics, bar) -> list[dict[str, Any]]:
         on = index < max(self.linears)  # what the last block puts out nobody reads
         if stream is None:
             moments = {name: statistics.of(name) for name in mine}
@@ -186,7 +246,13 @@ class _Run:
                 raise ParameterError(f"no token reaches {name} on this calibration set; leave it out by scope=…")
             groups.setdefault(id(moments[name]), []).append(name)
         for names in groups.values():
-            inputs = LinearInputs(moments[names[0]].mixed(*self.weights).float(), names[0])
+            moment = moments[names[0]]
+            inputs = LinearInputs(moment.mixed(*self.weights).float(), names[0])
+            if inputs.dead.all():
+                raise ParameterError(
+                    f"the second moment of {names[0]} is zero: it saw {moment.tokens[0]} prompt and {moment.tokens[1]} decode tokens, "
+                    f"weighted {self.weights[0]:g} and {self.weights[1]:g}; choose weights or a calibration set that leave some"
+                )
             for name in names:
                 yield prune_linear(name, linears[name], inputs, self.solver, self.pattern, self.shares[name])
                 bar.update()
@@ -202,20 +268,42 @@ def prune_linear(
     if not all_finite(weight):
         raise NumericalError(f"the weights of {name} are not finite")
     inputs.moment = inputs.moment.to(weight.device)
-    pruned, mask, details = solver(weight, inputs, pattern, sparsity)
+    versions = weight._version, inputs.moment._version
+    pruned, mask, details = _unpacked(name, solver(weight, inputs, pattern, sparsity))
+    if versions != (weight._version, inputs.moment._version):
+        raise ParameterError(f"the solver changed the weight or the moment of {name} that it was given; let it work on a copy")
     _check_solved(name, weight, pruned, mask, sparsity, pattern)
     if pruned.is_cuda:
         torch.cuda.synchronize()
     seconds = time.monotonic() - began
     rounded = pruned.to(linear.weight.dtype).float()
     if not all_finite(rounded):
-        raise NumericalError(f"the pruned weights of {name} are not finite in {linear.weight.dtype}; load the model in float32")
+        what = "load the model in float32" if all_finite(pruned) else "the solver made them so"
+        raise NumericalError(f"the pruned weights of {name} are not finite in {linear.weight.dtype}; {what}")
     write_weight(linear, rounded)
     factor = inputs.factor_seconds - factored
-    return {
+    own = {
         "layer": name, "rows": weight.shape[0], "columns": weight.shape[1], "sparsity": 1 - int(rounded.count_nonzero()) / rounded.numel(),
-        "calibration_error": relative_error(weight, rounded, inputs.moment), "seconds": seconds, "factor_seconds": factor, **details,
+        "calibration_error": relative_error(weight, rounded, inputs.moment), "seconds": seconds, "factor_seconds": factor,
     }  # fmt: skip
+    return own | {key: value for key, value in details.items() if key not in own}
+
+
+def _unpacked(name: str, result: object) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """What a solver returned, if it has the right kinds of things in it."""
+    kinds = (torch.Tensor, torch.Tensor, Mapping)
+    if not (
+        isinstance(result, tuple) and len(result) == 3 and all(isinstance(r, k) for r, k in zip(result, kinds, strict=True))
+    ):
+        got = [type(r).__name__ for r in result] if isinstance(result, tuple) else type(result).__name__
+        raise ParameterError(f"the solver returned {got} for {name}; it must return (tensor, mask tensor, dict of details)")
+    details = {str(key): value.item() if hasattr(value, "item") else value for key, value in result[2].items()}
+    for key, value in details.items():
+        if not isinstance(value, numbers.Real | str | None):
+            raise ParameterError(
+                f"the solver's detail {key!r} of {name} is a {type(value).__name__}; allowed are numbers and text"
+            )
+    return result[0], result[1], details
 
 
 def _check_solved(name, weight, pruned, mask, sparsity, pattern) -> None:
@@ -227,9 +315,15 @@ def _check_solved(name, weight, pruned, mask, sparsity, pattern) -> None:
         )
     if ((pruned != 0) & mask).any():
         raise ParameterError(f"the solver left weights of {name} that are not zero where its mask says pruned")
-    got = (mask.numel() - int(pruned.count_nonzero()) if pattern.keep_zeros else int(mask.count_nonzero())) / mask.numel()
-    if got < sparsity - 0.005 or (got > sparsity + 0.005 and not pattern.keep_zeros):
-        raise ParameterError(f"the solver pruned {got:.2%} of {name}, asked for was {sparsity:.2%}")
+    size, asked = mask.numel(), round(sparsity * mask.numel())
+    there = size - int(weight.count_nonzero()) if pattern.keep_zeros else 0
+    if not pattern.of and not max(asked, there) - 1 <= (got := int(mask.count_nonzero())) <= max(asked, there) + 1:
+        raise ParameterError(
+            f"the solver pruned {got / size:.2%} of {name} ({got} weights), asked for was {asked / size:.2%} ({asked})"
+        )
+    more = int(((pruned == 0) & (weight != 0) & ~mask).count_nonzero())
+    if more > 1 + 0.001 * size:
+        raise ParameterError(f"the solver set {more} weights of {name} to zero that its mask keeps")
     if pattern.of and (mask.view(len(mask), -1, pattern.of).sum(-1) < pattern.zeros).any():
         raise ParameterError(f"the solver's mask of {name} does not have {pattern.zeros} zeros in every {pattern.of} columns")
 
@@ -248,17 +342,6 @@ def energy(weight: torch.Tensor, moment: torch.Tensor, width: int = 512) -> floa
         met = weight[:, : start + width] @ torch.cat([2 * rows[:start], rows[start:]])  # [rows, width]
         total += float(met.mul_(mine).sum())
     return total
-
-
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """No TF32 in the products: its ten bits of mantissa would go into moments and factors without a word."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _finish(dense, target, rows, label, parameters, identity) -> LoadedModel:

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 
 from racviz.errors import NumericalError
+from racviz.pruning.blocks import all_finite
 
 DAMPING, MOST_DAMPING = 0.01, 0.5
 WIDTHS = (256, 64)
@@ -39,10 +40,21 @@ class LinearInputs:
         """`[columns]`: ‖x_j‖₂ over the tokens."""
         return self.moment.diagonal().clamp(min=0).sqrt()
 
+    @property
+    def damping(self) -> float:
+        """λ / mean(diag H): what the factorisation needed, where there was one, and else what it would begin with."""
+        return self.inverse_factor[1] if "inverse_factor" in vars(self) else DAMPING
+
     @cached_property
     def damped(self) -> torch.Tensor:
-        """H with dead columns mended and the first damping on its diagonal, as SparseGPT damps it."""
-        return damped(self.moment, DAMPING)
+        """H with dead columns mended and `damping` on its diagonal, as SparseGPT damps it."""
+        return damped(self.moment, self.damping)
+
+    def with_dead(self, new: torch.Tensor, weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """`new`, with the weights of dead columns that the mask keeps as they were: nothing can be said against them."""
+        if self.dead.any():
+            new[:, self.dead] = weight[:, self.dead].masked_fill(mask[:, self.dead], 0)
+        return new
 
     @cached_property
     def inverse_factor(self) -> tuple[torch.Tensor, float, int]:
@@ -60,7 +72,7 @@ def inverse_factor(h: torch.Tensor, name: str = "a linear") -> tuple[torch.Tenso
 
     Where H + λI is not positive definite the damping is doubled, up to 0.5. Then NumericalError, with the name of the linear.
     """
-    if not torch.isfinite(h.sum()):
+    if not all_finite(h):
         raise NumericalError(f"the second moment of {name} is not finite; check the activations before it")
     damping, retries = DAMPING, 0
     while True:

@@ -19,7 +19,7 @@ TILE = 64
 BITS = 18
 BINS = 1 << (32 - BITS)
 
-_one_at_a_time = threading.Lock()  # which the last of the layers asks for
+_one_at_a_time = threading.Lock()  # "workqueue" is not safe to enter from two threads
 
 
 def _compiled(loop: Callable) -> Callable:
@@ -65,11 +65,11 @@ def sweep(block, factor, pruned, errors, zeros, of):
                     for k in range(start, start + of):
                         already += pruned[k, first + r]
                     for _ in range(zeros - already):
-                        best, lowest = -1, np.inf
+                        best, lowest = -1, np.inf  # the first that is left, where no saliency is finite
                         for k in range(start, start + of):
                             if not pruned[k, first + r]:
                                 saliency = (w[k, r] / factor[k, k]) ** 2
-                                if saliency < lowest:
+                                if best < 0 or saliency < lowest:
                                     best, lowest = k, saliency
                         pruned[best, first + r] = True
             for j in range(start, stop):
@@ -144,7 +144,7 @@ def kth_lowest(values: np.ndarray, k: int) -> tuple[float, int]:
 
     A histogram over the leading bits of the floats and a partition of the one bin that holds it: two passes by all threads.
     """
-    bits = values.view(np.int32)
+    bits = (values + np.float32(0)).view(np.int32)  # -0 becomes 0, or they would be in two bins
     counts = _histogram(bits, max(1, min(torch.get_num_threads(), len(bits) >> 14)))
     ends = counts.sum(0).cumsum()
     bin = int(np.searchsorted(ends, k))

@@ -15,8 +15,8 @@ from torch import nn
 from racviz.calibration import DECODE, PROMPT, CalibrationSet
 from racviz.errors import NumericalError, ParameterError, unknown
 from racviz.models import LoadedModel
-from racviz.pruning.blocks import Scope, decoder_blocks
-from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block
+from racviz.pruning.blocks import Scope, decoder_blocks, full_precision
+from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block, visiting
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -60,9 +60,9 @@ class Moment:
     def decode(self) -> torch.Tensor:
         return self._of(DECODE)
 
-    def norms(self) -> torch.Tensor:
-        """‖x_j‖ over the tokens of both phases, `[columns]`."""
-        return sum(self.squares(phase) for phase in self.sums).sqrt()
+    def norms(self, weights: tuple[float, float] = (1.0, 1.0)) -> torch.Tensor:
+        """‖x_j‖ over the tokens, prompt and decode tokens weighted, `[columns]`."""
+        return sum(weights[phase] * self.squares(phase) for phase in self.sums).sqrt()
 
     def squares(self, phase: int) -> torch.Tensor:
         """‖x_j‖² over the tokens of one phase, `[columns]`."""
@@ -180,7 +180,8 @@ def block_moments(
 
     handles = [module.register_forward_pre_hook(hook(name)) for name, module in linears.items()]
     try:
-        run_block(block, index, stream, keep, note)
+        with full_precision():
+            run_block(block, index, stream, keep, note)
     finally:
         for handle in handles:
             handle.remove()
@@ -213,12 +214,17 @@ def _accumulate(moment: Moment, x: torch.Tensor, stream: Stream, batch: int, nam
 
 
 def moments_by_block(
-    dense: LoadedModel, calibration: CalibrationSet, scope: Scope, dtype: torch.dtype = torch.float32, diagonal: bool = False
-) -> Iterator[tuple[int, dict[str, Moment]]]:
+    dense: LoadedModel, calibration: CalibrationSet, scope: Scope, dtype: torch.dtype = torch.float32, diagonal: bool = False,
+    device: torch.device | str | None = None,
+) -> Iterator[tuple[int, dict[str, Moment]]]:  # fmt: skip
     """The moments of the dense model's linears, one block of them at a time, with the index of the block."""
     linears, stream = scope.linears(dense.model), open_stream(dense, calibration)
     for index, block in enumerate(decoder_blocks(dense.model)[1][: max(linears) + 1]):
-        yield index, block_moments(block, index, linears.get(index, {}), stream, keep=True, dtype=dtype, diagonal=diagonal)
+        with visiting(block, device):
+            moments = block_moments(
+                block, index, linears.get(index, {}), stream, keep=index < max(linears), dtype=dtype, diagonal=diagonal
+            )
+        yield index, moments
 
 
 def second_moments(
@@ -237,13 +243,16 @@ def second_moments(
     return SecondMoments(found, dense.fingerprint, describe(calibration))
 
 
-def input_norms(dense: LoadedModel, calibration: CalibrationSet | None, statistics: SecondMoments | None, scope: Scope):
+def input_norms(
+    dense: LoadedModel, calibration: CalibrationSet | None, statistics: SecondMoments | None, scope: Scope,
+    weights: tuple[float, float] = (1.0, 1.0), device: torch.device | str | None = None,
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """‖x_j‖ `[columns]` of the dense model's inputs, by linear: from statistics, or from a pass over the calibration set."""
     if statistics is not None:
-        return {name: moment.norms() for name, moment in statistics.by_linear.items()}
+        return {name: statistics.of(name).norms(weights) for mine in scope.linears(dense.model).values() for name in mine}
     norms = {}
-    for _, moments in moments_by_block(dense, calibration, scope, diagonal=True):
-        norms |= {name: moment.norms() for name, moment in moments.items()}
+    for _, moments in moments_by_block(dense, calibration, scope, diagonal=True, device=device):
+        norms |= {name: moment.norms(weights) for name, moment in moments.items()}
     return norms
 
 

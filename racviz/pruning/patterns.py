@@ -102,7 +102,12 @@ def lowest_of_every(saliency: torch.Tensor, zeros: int, of: int) -> torch.Tensor
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order, True).view_as(saliency)
 
 
-def quotas(count: int, parts: list[int]) -> list[int]:
-    """`count` split in proportion to `parts`, so that any first few of them are off by less than one, and all are exact."""
-    ends = [round(count * end / sum(parts)) for end in np.cumsum([0, *parts]).tolist()]
-    return [b - a for a, b in zip(ends, ends[1:], strict=False)]
+def quotas(count: int, parts: list[int], there: list[int] | None = None) -> list[int]:
+    """`count` split in proportion to `parts`, so that any first few of them are off by less than one, and all are exact.
+
+    there: how many each part has in any case; what is left of `count` is split in proportion to what is left of the parts.
+    """
+    there = there or [0] * len(parts)
+    left, free = max(count - sum(there), 0), [part - mine for part, mine in zip(parts, there, strict=True)]
+    ends = [round(left * end / max(sum(free), 1)) for end in np.cumsum([0, *free]).tolist()]
+    return [mine + b - a for mine, a, b in zip(there, ends, ends[1:], strict=False)]

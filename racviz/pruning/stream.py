@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from racviz.calibration import CalibrationSet
-from racviz.errors import NumericalError, check
+from racviz.errors import DataError, NumericalError, check
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import all_finite, decoder_blocks
 from racviz.store import atomic, explained
@@ -41,8 +41,12 @@ class HiddenStates:
         """The states of one batch before the current block; `last`: they are not asked for again, and need not be held."""
         if self.folder is None:
             return self._now.pop(batch) if last else self._now[batch]
-        with safe_open(self._path(self.block, batch), "pt") as file:
-            return file.get_tensor("hidden")
+        path = self._path(self.block, batch)
+        try:
+            with safe_open(path, "pt") as file:
+                return file.get_tensor("hidden")
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path} is missing or damaged ({error}); delete the workspace and prune anew.") from error
 
     def put(self, batch: int, hidden: torch.Tensor) -> None:
         """The states of one batch after the current block."""
@@ -116,7 +120,9 @@ def open_stream(
     model, pad = loaded.model, loaded.tokenizer.pad_token_id or 0
     _, blocks = decoder_blocks(model)
     probe = partial(_probe, model, blocks, loaded.device, [])
-    stream = Stream(HiddenStates(folder, block or -1), [], probe, [], [], [], loaded.device)  # what is put at -1 comes before block 0
+    stream = Stream(
+        HiddenStates(folder, block or -1), [], probe, [], [], [], loaded.device
+    )  # what is put at -1 comes before block 0
     for batch, rows in enumerate(batches_by_length([len(ids) for ids in calibration.sequences], batch_tokens)):
         longest = max(len(calibration.sequences[k]) for k in rows)
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from racviz.errors import DataError
-from racviz.store import atomic, explained, write_text
+from racviz.store import atomic, explained, hash_file, write_text
 
 
 class Workspace:
@@ -21,6 +22,7 @@ class Workspace:
     def __init__(self, folder: str | Path | None, identity: str) -> None:
         self.folder = None if folder is None else Path(folder)
         self.identity, self.rows, self.done = identity, [], 0
+        self.hashes: dict[str, str] = {}
         if self.folder is not None:
             with explained("make the workspace", self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -30,23 +32,36 @@ class Workspace:
 
         Raises DataError where the folder holds another run.
         """
-        if self.folder is None or not self._progress.exists():
+        if self.folder is None:
             return 0
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        for draft in self.folder.glob(".*.tmp"):  # of a run that was killed while it wrote
+            draft.unlink()
+        if not self._progress.exists():
+            for stale in [*self.folder.glob("block-*.safetensors"), *self.folder.glob("hidden-*.safetensors")]:
+                stale.unlink()
+            return 0
         try:
             state = json.loads(self._progress.read_text(encoding="utf-8"))
-            identity, self.done, self.rows = state["identity"], state["done"], state["rows"]
-        except (ValueError, KeyError) as error:
+            identity, self.done, self.rows, self.hashes = (state[key] for key in ("identity", "done", "rows", "hashes"))
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self._progress} is damaged ({error}); delete the folder and prune anew.") from error
         if identity != self.identity:
             raise DataError(
                 f"the workspace {self.folder} holds another run (another model, calibration set or parameters); choose another "
                 "folder, or delete this one."
             )
-        for index in range(self.done):
-            if (path := self._block(index)).exists():
-                blocks[index].load_state_dict(load_file(path), assign=_on_cpu(blocks[index]))
+        for name, digest in self.hashes.items():
+            path = self.folder / name
+            try:
+                if hash_file(path) != digest:
+                    raise DataError(f"{path} is not the file that this run kept; delete the folder and prune anew.")
+                block = blocks[int(path.stem.split("-")[1])]
+                block.load_state_dict(load_file(path), assign=_on_cpu(block))
+            except (OSError, SafetensorError) as error:
+                raise DataError(f"{path} is missing or damaged ({error}); delete the folder and prune anew.") from error
         return self.done
 
     def keep(self, index: int, block: nn.Module, rows: list[dict[str, Any]]) -> None:
@@ -59,12 +74,20 @@ class Workspace:
         with explained("keep a finished block in", self.folder):
             if rows:
                 path = self._block(index)
-                with atomic(path) as draft:
-                    save_file({k: v.detach().cpu().contiguous() for k, v in block.state_dict().items()}, draft)
+                with atomic(path) as draft:  # copies where weights are shared, which safetensors refuses
+                    save_file(_apart(block.state_dict()), draft)
+                self.hashes[path.name] = hash_file(path)
                 if _on_cpu(block):  # from here on mapped from the file, not held in memory
                     block.load_state_dict(load_file(path), assign=True)
                     give_back()
-            write_text(self._progress, json.dumps({"identity": self.identity, "done": self.done, "rows": self.rows}))
+            state = {"identity": self.identity, "done": self.done, "rows": self.rows, "hashes": self.hashes}
+            write_text(self._progress, json.dumps(state))
+
+    def finished(self) -> None:
+        """Nothing is left to do: hidden states are no longer needed."""
+        if self.folder is not None:
+            for path in self.folder.glob("hidden-*.safetensors"):
+                path.unlink()
 
     def _block(self, index: int) -> Path:
         return self.folder / f"block-{index}.safetensors"
@@ -72,6 +95,17 @@ class Workspace:
     @property
     def _progress(self) -> Path:
         return self.folder / "progress.json"
+
+
+def _apart(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors on the CPU, each in memory of its own."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        apart[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in seen else tensor
+        seen.add(tensor.untyped_storage().data_ptr())
+    return apart
 
 
 def give_back() -> None:

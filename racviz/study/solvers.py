@@ -1,5 +1,6 @@
 """Solvers side by side: the same calibration sets, problems and seeds, pruned by each of several methods."""
 
+import json
 from dataclasses import replace
 
 from racviz.errors import check
@@ -17,8 +18,12 @@ MEASURED = ["decode_error", "decode_low", "decode_high", "solver_seconds"]
 def with_method(study: Study, method: str) -> Study:
     """The same study with another solver; the model, the traces, the calibration sets and their moments are shared."""
     other = replace(study, method=method)
-    other._memo.update({name: value for name, value in study._memo.items() if name.split(" ")[0] in SHARED})
+    other._memo.update(_shared(study))
     return other
+
+
+def _shared(study: Study) -> dict:
+    return {name: value for name, value in study._memo.items() if name.split(" ")[0] in SHARED}
 
 
 def compare_solvers(study: Study, methods: list[str]):
@@ -43,8 +48,12 @@ def compare_solvers(study: Study, methods: list[str]):
         measured = pd.DataFrame([_measured(one, row.source, row.sparsity) for row in tables[0].itertuples()], columns=MEASURED)
         results.append(pd.concat([tables[0].reset_index(drop=True), measured.astype(float)], axis=1))
         evaluations.append(tables[1])
+        study._memo.update(_shared(one))
     table = pd.concat(results, ignore_index=True)
     write_text(study.folder / "results.csv", table.to_csv(index=False))
+    manifest = study.manifest()
+    manifest["parameters"] |= {"method": list(dict.fromkeys(methods))}
+    write_text(study.folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
     return table, pd.concat(evaluations, ignore_index=True)
 
 

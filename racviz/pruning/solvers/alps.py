@@ -15,9 +15,12 @@ GROWTH = ((0.1, 1.3), (0.005, 1.2), (0.0, 1.1))
 
 
 def alps(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, sparsity: float) -> Solved:
-    """Prune one linear, weight `[rows, columns]`. Details: `iterations`, the last `rho`."""
+    """Prune one linear, weight `[rows, columns]`. Details: the `damping`, `iterations`, the last `rho`."""
     count = round(sparsity * weight.numel())
     kept = max(1, weight.numel() - count)
+    if torch.linalg.cholesky_ex(inputs.damped)[1]:
+        inputs = LinearInputs(inputs.moment, inputs.name)
+        _ = inputs.inverse_factor  # finds the damping that is needed, or says that there is none
     scale = inputs.damped.diagonal().rsqrt()  # [columns]
     h = inputs.damped * scale[:, None] * scale  # unit diagonal
     w = weight.masked_fill(inputs.dead, 0) / scale
@@ -41,7 +44,8 @@ def alps(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, sparsity:
         rho *= next(factor for share, factor in GROWTH if changed >= share)
         inverse, looked = _shifted_inverse(h, rho), mask
     solved = conjugate_gradient(w, h, mask, d, CG_STEPS, tolerance=1e-4)
-    return solved * scale, mask, {"iterations": iteration, "rho": rho}
+    new = inputs.with_dead(solved * scale, weight, mask)
+    return new, mask, {"damping": inputs.damping, "iterations": iteration, "rho": rho}
 
 
 def _shifted_inverse(h: torch.Tensor, rho: float) -> torch.Tensor:

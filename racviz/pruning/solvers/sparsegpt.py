@@ -15,7 +15,8 @@ BLOCK = 128
 
 
 def sparsegpt(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, sparsity: float) -> Solved:
-    """Prune one linear, weight `[rows, columns]`, to round(sparsity · size) zeros, shared out evenly over the blocks.
+    """Prune one linear, weight `[rows, columns]`, to round(sparsity · size) zeros, shared out evenly over the blocks (zeros that
+    are kept first).
 
     Details: the `damping` that the factorisation needed, its `retries`, `dead` columns.
     """
@@ -25,8 +26,9 @@ def sparsegpt(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, spar
     u, damping, retries = inputs.inverse_factor  # [columns, columns]
     block = BLOCK - BLOCK % pattern.of if 0 < pattern.of <= BLOCK else max(BLOCK, pattern.of)
     starts = range(0, columns, block)
-    counts = quotas(round(sparsity * weight.numel()), [min(block, columns - s) * rows for s in starts])
-    zero = pattern.zeros_of(w)
+    zero = pattern.zeros_of(transposed(weight))  # [columns, rows]
+    there = None if zero is None else [int(zero[s : s + block].count_nonzero()) for s in starts]
+    counts = quotas(round(sparsity * weight.numel()), [min(block, columns - s) * rows for s in starts], there)
     mask = torch.zeros_like(w, dtype=torch.bool) if zero is None else zero.clone()
     for start, count in zip(starts, counts, strict=True):
         end = min(start + block, columns)
@@ -36,4 +38,5 @@ def sparsegpt(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, spar
             chosen.copy_(pattern.lowest(saliency, count, None if zero is None else zero[start:end]))
         errors = sweep(mine, factor, chosen, pattern.zeros, pattern.of)  # [b, rows]
         w[end:].addmm_(u[start:end, end:].T, errors, alpha=-1)
-    return transposed(w), transposed(mask), {"damping": damping, "retries": retries, "dead": int(inputs.dead.sum())}
+    new, mask = transposed(w), transposed(mask)
+    return inputs.with_dead(new, weight, mask), mask, {"damping": damping, "retries": retries, "dead": int(inputs.dead.sum())}
