@@ -7,6 +7,7 @@ callable says what it wishes. Wishes are moved by one constant for all until the
 import numbers
 import re
 from collections.abc import Callable, Mapping
+from itertools import groupby
 
 import torch
 from torch import nn
@@ -75,14 +76,12 @@ def _wishes(linears, sparsity, allocation, norms) -> dict[str, float]:
 
 def _owl(linears, sparsity, norms) -> dict[str, float]:
     """Blocks with a larger share of outliers in |w_ij| · ‖x_j‖ keep more, linearly, within 2 · SPREAD of one another."""
-    outliers: dict[str, list[torch.Tensor]] = {}
-    for name, linear in linears.items():
-        saliency = read_weight(linear).abs() * norms[name].to(linear.weight.device)  # [rows, columns]
-        outliers.setdefault(name.split(".")[1], []).append(saliency.flatten())
     share = {}
-    for block, parts in outliers.items():
-        mean = sum(float(part.sum()) for part in parts) / sum(map(len, parts))
-        share[block] = sum(int((part > OUTLIER * mean).sum()) for part in parts) / sum(map(len, parts))
+    for block, mine in groupby(linears.items(), lambda item: item[0].split(".")[1]):
+        parts = [read_weight(m).abs_().mul_(norms[name].to(m.weight.device)) for name, m in mine]  # [rows, columns], one block's
+        size = sum(part.numel() for part in parts)
+        mean = sum(float(part.sum()) for part in parts) / size
+        share[block] = sum(int((part > OUTLIER * mean).count_nonzero()) for part in parts) / size
     low, high = min(share.values()), max(share.values())
     keep = {block: 2 * SPREAD * (s - low) / (high - low) if high > low else 0.0 for block, s in share.items()}
     return {name: min(max(sparsity - keep[name.split(".")[1]] + SPREAD, 0.0), MOST) for name in linears}

@@ -15,7 +15,7 @@ MLP = re.compile(r"(^|\.)(mlp|feed_forward|ffn)(\.|$)")
 
 
 def decoder_blocks(model) -> tuple[str, nn.ModuleList]:
-    """The name and the list of the decoder blocks: the one list as long as the config's number of layers."""
+    """The name and the list of the decoder blocks: the first list of modules as long as the config's number of layers."""
     depth = model.config.get_text_config().num_hidden_layers
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:

@@ -4,6 +4,7 @@
 on what the pruned blocks before it put out.
 """
 
+import logging
 import numbers
 import sys
 import time
@@ -78,7 +79,7 @@ def prune(
     for name, value in (("prompt_weight", prompt_weight), ("decode_weight", decode_weight)):
         check(_is_number(value) and 0 <= value < float("inf"), name, value, "a number >= 0")
     sparsity = shape.resolve(sparsity)
-    _check_calibration(dense, calibration, statistics, mode)
+    _check_calibration(dense, calibration, statistics, mode, precision)
     check(isinstance(dense, LoadedModel), "dense", dense, "a model from load_model")
     chosen = Scope(scope, thirds)
     flat = {name: linear for mine in chosen.linears(dense.model).values() for name, linear in mine.items()}
@@ -145,13 +146,16 @@ def _code_of(function: object) -> str:
     return repr([*parts, vars(function) if inner is not function else None, repr(function).split(" at 0x")[0]])
 
 
-def _check_calibration(dense, calibration, statistics, mode) -> None:
+def _check_calibration(dense, calibration, statistics, mode, precision) -> None:
     if (calibration is None) == (statistics is None):
         raise ParameterError("pass either a calibration set or statistics=second_moments(…), not both and not neither")
     if statistics is not None:
         if mode == "sequential":
             raise ParameterError("statistics are of the dense model; mode='sequential' needs the calibration set itself")
         check(isinstance(statistics, SecondMoments), "statistics", type(statistics).__name__, "what second_moments() returns")
+        kept = {m.dtype for m in statistics.by_linear.values()}
+        if precision != "float32" and kept != {summed_in(precision)}:
+            raise ParameterError(f"precision={precision!r}, but the statistics were summed in {kept}; say it to second_moments")
         if statistics.model_fingerprint != dense.fingerprint:
             raise ParameterError("these statistics are of another model; compute them with second_moments(dense, calibration)")
         return
@@ -199,6 +203,7 @@ class _Run:
         _, blocks = decoder_blocks(self.target.model)
         last = max(self.linears)
         bar = tqdm(total=len(self.shares), desc="prune", unit="linear", disable=not progress, leave=False)
+        logging.getLogger("racviz").info("to prune: %s", summary(self.shares))
         if progress and sys.stderr.isatty():  # not into the pages of reports
             bar.write(f"to prune: {summary(self.shares)}", file=sys.stderr)
         with bar, full_precision():

@@ -102,4 +102,4 @@ def test_bad_allocations_say_what_is_allowed(tiny):
 
 def test_no_layer_is_pruned_whole():
     shares = allocate(linears([(50, 50)] * 2), 0.95, {r"layers\.0": 0.99, r"layers\.1": 0.2}, FREE, {})
-    assert max(shares.values()) <= MOST + 1e-3
+    assert 0.99 < max(shares.values()) <= MOST + 1 / 2500 < 1 and sum(shares.values()) == pytest.approx(1.9)

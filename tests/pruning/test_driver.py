@@ -12,7 +12,7 @@ from racviz.calibration import CalibrationSet
 from racviz.errors import DataError, NumericalError, ParameterError
 from racviz.pruning import second_moments
 from racviz.pruning.blocks import Scope, decoder_blocks
-from racviz.pruning.moments import symmetric_update
+from racviz.pruning.moments import block_moments, symmetric_update
 from racviz.pruning.stream import open_stream
 
 
@@ -64,8 +64,12 @@ def test_linears_with_the_same_input_share_one_moment(tiny):
 
 def test_batch_size_does_not_matter(tiny):
     calibration = ragged(tiny)
-    hidden = [open_stream(tiny, calibration, size) for size in (64, 100_000)]
-    assert len(hidden[0]) > len(hidden[1]) == 1
+    streams = [open_stream(tiny, calibration, size) for size in (64, 100_000)]
+    assert len(streams[0]) > len(streams[1]) == 1
+    linears, block = Scope().linears(tiny.model)[0], tiny.model.model.layers[0]
+    one, other = (block_moments(block, 0, linears, stream, keep=False) for stream in streams)
+    for name in linears:
+        assert torch.allclose(one[name].mixed(), other[name].mixed(), rtol=1e-4, atol=1e-4)
 
 
 def test_token_weights_weigh(tiny):

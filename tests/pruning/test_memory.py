@@ -65,6 +65,23 @@ def test_a_model_half_as_large_again_as_the_memory_is_pruned(tiny, limited, tmp_
     assert rv.load_model(tmp_path / "pruned").provenance["linears"] == 41 * 7
 
 
+def test_every_block_visits_the_device_and_comes_home(tiny, monkeypatch):
+    """There is one device here, so what is watched is who is sent where."""
+    sent, real = [], torch.nn.Module.to
+    blocks = {}
+
+    def to(module, *args, **kwargs):
+        if module in blocks:
+            sent.append((blocks[module], torch.device(args[0]).type))
+        return real(module, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    mine = tiny.copy()
+    blocks.update({block: index for index, block in enumerate(mine.model.model.layers)})
+    rv.prune(mine, ragged(tiny), device="cpu", inplace=True, progress=False)
+    assert sent == [(0, "cpu"), (0, "cpu"), (1, "cpu"), (1, "cpu")]
+
+
 def test_visiting_the_same_device_changes_nothing(tiny):
     one = rv.prune(tiny, ragged(tiny), progress=False)
     other = rv.prune(tiny, ragged(tiny), device="cpu", progress=False)
