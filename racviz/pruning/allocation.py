@@ -78,7 +78,9 @@ def _owl(linears, sparsity, norms) -> dict[str, float]:
     """Blocks with a larger share of outliers in |w_ij| · ‖x_j‖ keep more, linearly, within 2 · SPREAD of one another."""
     share = {}
     for block, mine in groupby(linears.items(), lambda item: item[0].split(".")[1]):
-        parts = [read_weight(m).abs_().mul_(norms[name].to(m.weight.device)) for name, m in mine]  # [rows, columns], one block's
+        parts = [
+            read_weight(m).abs_().mul_(norms[name].to(m.weight.device)) for name, m in mine
+        ]  # [rows, columns], one block's
         size = sum(part.numel() for part in parts)
         mean = sum(float(part.sum()) for part in parts) / size
         share[block] = sum(int((part > OUTLIER * mean).count_nonzero()) for part in parts) / size

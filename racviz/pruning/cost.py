@@ -176,7 +176,7 @@ def expected_cost(
     largest = max(r * c for r, c in shapes.linears)
     working = FP32 * (  # a sum, not the larger: the C library keeps what the one has freed while the other works
         2 * widest**2 + 5 * largest  # solving: H as mixed, its factor; the weight, its transposes and masks
-        + batch * (10 * d + 6 * widest)  # a batch in the block
+        + batch * (12 * d + 8 * widest)  # a batch in the block
     )  # fmt: skip
     memory = {
         "weights": 0 if on_disk else shapes.itemsize * shapes.blocks * solving,

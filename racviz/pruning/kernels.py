@@ -18,6 +18,7 @@ TILE = 64
 """Rows that one thread takes at a time: 128 columns of them stay in its cache."""
 BITS = 18
 BINS = 1 << (32 - BITS)
+MINUS_ZERO = -(1 << 31)
 
 _one_at_a_time = threading.Lock()  # "workqueue" is not safe to enter from two threads
 
@@ -111,6 +112,8 @@ def transpose(matrix, out):
 @numba.njit
 def _bin(bits):
     """Which bin a float's bits belong to; the order of the bins is that of the floats."""
+    if bits == MINUS_ZERO:
+        bits = 0
     return ((bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> BITS) + (BINS >> 1)
 
 
@@ -144,7 +147,7 @@ def kth_lowest(values: np.ndarray, k: int) -> tuple[float, int]:
 
     A histogram over the leading bits of the floats and a partition of the one bin that holds it: two passes by all threads.
     """
-    bits = (values + np.float32(0)).view(np.int32)  # -0 becomes 0, or they would be in two bins
+    bits = values.view(np.int32)
     counts = _histogram(bits, max(1, min(torch.get_num_threads(), len(bits) >> 14)))
     ends = counts.sum(0).cumsum()
     bin = int(np.searchsorted(ends, k))
