@@ -16,7 +16,7 @@ from racviz.calibration import DECODE, PROMPT, CalibrationSet
 from racviz.errors import DataError, NumericalError, OverlapError, ParameterError, check, unknown
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
-from racviz.pruning.driver import relative_error
+from racviz.pruning.linear import relative_error
 from racviz.pruning.moments import moments_by_block
 from racviz.pruning.stream import batches_by_length
 from racviz.traces import Trace, Traces, read_parquet, write_parquet

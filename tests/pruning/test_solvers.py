@@ -11,8 +11,8 @@ from pruning_helpers import correlated, error_of, reference_sparsegpt, solve
 
 from racviz.errors import NumericalError, ParameterError
 from racviz.pruning import METHODS, LinearInputs, kernels, solver_named
-from racviz.pruning.driver import relative_error
 from racviz.pruning.inputs import factor_in_place, inverse_factor
+from racviz.pruning.linear import relative_error
 from racviz.pruning.patterns import lowest, quotas
 from racviz.pruning.sweep import sweep, sweep_in_strips, sweep_reference, transposed
 

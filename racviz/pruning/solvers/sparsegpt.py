@@ -22,11 +22,11 @@ def sparsegpt(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, spar
     """
     rows, columns = weight.shape
     w = transposed(weight)  # [columns, rows]: a column of W is contiguous
+    zero = pattern.zeros_of(w)  # [columns, rows]
     w[inputs.dead] = 0
     u, damping, retries = inputs.inverse_factor  # [columns, columns]
     block = BLOCK - BLOCK % pattern.of if 0 < pattern.of <= BLOCK else max(BLOCK, pattern.of)
     starts = range(0, columns, block)
-    zero = pattern.zeros_of(transposed(weight))  # [columns, rows]
     there = None if zero is None else [int(zero[s : s + block].count_nonzero()) for s in starts]
     counts = quotas(round(sparsity * weight.numel()), [min(block, columns - s) * rows for s in starts], there)
     mask = torch.zeros_like(w, dtype=torch.bool) if zero is None else zero.clone()
