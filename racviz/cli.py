@@ -1,6 +1,9 @@
 """The command line: `racviz traces | export | prune | errors | evaluate | report | demo | cache`, each usable alone on files."""
 
+import contextlib
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +23,19 @@ class Commands(TyperGroup):
             print("\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr)
             sys.exit(130)
         except RacvizError as error:
-            print(f"racviz: {error}", file=sys.stderr)
+            print(f"racviz: {self.as_options(str(error), ctx)}", file=sys.stderr)
             sys.exit(1)
+
+    def as_options(self, message: str, ctx) -> str:
+        """A message about parameters of Python, in the words of the command that was given: `t_max=8` becomes `--t-max 8`."""
+        command = self.commands.get(ctx.invoked_subcommand or "")
+        names = {each.name: each.opts[0] for each in command.params if each.opts[0].startswith("--")} if command else {}
+
+        def said(found: re.Match) -> str:
+            option, value = names.get(found[1]), found[2]
+            return found[0] if option is None else option if value in ("True", "…") else f"{option} {value}"
+
+        return re.sub(r"\b([a-z_]+)=(True\b|…|'[^']*'|[\w.-]*)", said, message)
 
 
 app = typer.Typer(
@@ -49,8 +63,24 @@ Thinking = Annotated[
 RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
 
 
+def _told(ctx: typer.Context, *names: str) -> list[str]:
+    """Those of the options that were given on the command line."""
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def _ready(backend: str) -> None:
+    """Whether a backend's name, and the interpreter that it names, are right: before a model is loaded."""
+    from racviz.generation import check_backend
+
+    how = check_backend(backend)
+    if hasattr(how, "interpreter"):
+        how.interpreter()
+
+
 @app.command()
 def traces(
+    ctx: typer.Context,
     model: Model,
     out: Annotated[Path, typer.Option(help="Where to write the traces (.parquet).")] = Path("traces.parquet"),
     problems: Problems = "arithmetic",
@@ -64,7 +94,7 @@ def traces(
     batch_size: Batch = 64,
     backend: Backend = "hf",
     from_: Annotated[
-        str | None, typer.Option("--from", help="Take others' traces (a file, folder or hub id) instead of thinking.")
+        str | None, typer.Option("--from", help="Take others' traces, all of them or --limit (a file, folder or hub id).")
     ] = None,
     thinking: Thinking = "auto",
     device: Device = "auto",
@@ -80,11 +110,16 @@ def traces(
     import racviz as rv
     from racviz.store import Store
 
+    making = ("problems", "split", "samples", "t_max", "temperature", "top_p", "seed", "batch_size", "backend")
+    if from_ is not None and (idle := _told(ctx, *making)):
+        shown = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise ParameterError(f"{shown} cannot be given with --from, which takes traces as they are.")
+    _ready(backend)
+    given = None if from_ is not None else rv.load_problems(problems, split=split, limit=limit)
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     if from_ is not None:
-        made = rv.import_traces(from_, loaded, limit=limit)
+        made = rv.import_traces(from_, loaded, limit=limit if _told(ctx, "limit") else None)
     else:
-        given = rv.load_problems(problems, split=split, limit=limit)
         how = dict(samples=samples, batch_size=batch_size, backend=backend, store=Store.default())
         made = rv.generate_traces(loaded, given, rv.Sampling(t_max, temperature, top_p, seed), **how)
     made.save(out)
@@ -120,6 +155,9 @@ def prune(
         str | None, typer.Option(help="Texts for generic: a file, c4 or a hub id; default: the packaged text.")
     ] = None,
     tokens: Annotated[int, typer.Option(help="Calibration tokens, exactly.")] = 32_768,
+    allow_fewer: Annotated[
+        bool, typer.Option("--allow-fewer", help="Go on with fewer tokens where the source has no more.")
+    ] = False,
     sequence_length: Annotated[int, typer.Option(help="Longest calibration sequence; longer ones are cut.")] = 8192,
     method: Annotated[
         str, typer.Option(help="magnitude, wanda, sparsegpt or alps; with +refit, least squares on its mask.")
@@ -145,6 +183,7 @@ def prune(
     """Prune a model in one shot and save an ordinary Hugging Face checkpoint."""
     import racviz as rv
     from racviz.problems import is_hub
+    from racviz.pruning import Pattern, Scope, solver_named
     from racviz.texts import load_texts
 
     try:
@@ -155,6 +194,9 @@ def prune(
         raise ParameterError(
             f"out={str(out)!r} is the folder of the model itself, whose dense weights would be gone; name another."
         )
+    solver_named(method), Scope(scope, chosen), Pattern.parse(pattern).resolve(sparsity)
+    if source in ("rac", "prompt-same-problems") and not traces:
+        raise ParameterError(f"--source {source} needs --traces: a file that `racviz traces` wrote, or others' traces.")
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     few = max(256, tokens // 8) if is_hub(problems) else None  # of a hub's data set only what is needed is read
     given = {
@@ -163,10 +205,8 @@ def prune(
         "problems": rv.load_problems(problems, split="calibration", limit=few) if source == "prompt" else None,
     }  # fmt: skip
     calibration = rv.calibration_set(source, loaded, **given, tokens=tokens, sequence_length=sequence_length, seed=seed,
-                                     packed=bool(texts))  # fmt: skip
-    pruned = rv.prune(
-        loaded,
-        calibration,
+                                     packed=bool(texts), allow_fewer=allow_fewer)  # fmt: skip
+    how = dict(
         method=method,
         sparsity=sparsity,
         pattern=pattern,
@@ -174,10 +214,9 @@ def prune(
         keep_zeros=keep_zeros,
         scope=scope,
         thirds=chosen,
-        mode=mode,
-        workspace=workspace,
-        inplace=True,
     )
+    with _starting_anew(workspace):
+        pruned = rv.prune(loaded, calibration, **how, mode=mode, workspace=workspace, inplace=True)
     pruned.save(out)
     kept = pruned.provenance
     print(f"{kept['sparsity']:.1%} of {kept['linears']} linears are zero ({kept['sparsity_all']:.1%} of all parameters): {out}")
@@ -235,11 +274,14 @@ def evaluate(
 ) -> None:
     """Let a model answer test problems: accuracy with its standard error, CoT length, truncation."""
     import racviz as rv
+    from racviz.evaluation import refuse_unanswered
     from racviz.store import Store
 
-    loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
+    _ready(backend)
     sampling = rv.Sampling(budget, temperature, top_p, seed)
     test = rv.load_problems(problems, split="test", limit=limit)
+    refuse_unanswered(test)
+    loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     result = rv.evaluate(loaded, test, sampling, samples=samples, batch_size=batch_size, backend=backend, store=Store.default())
     if out:
         result.save(out)
@@ -321,6 +363,18 @@ def cache(
         for row in entries:
             print(f"{row['kind']:<12} {row['key']}  {row['bytes'] / 2**20:9.2f} MiB  {row['created']}")
     print(f"{len(entries)} artefacts, {sum(row['bytes'] for row in entries) / 2**20:.1f} MiB in {store.root}")
+
+
+@contextlib.contextmanager
+def _starting_anew(workspace: Path | None) -> Iterator[None]:
+    """An interruption says that nothing is kept, where nothing is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if workspace is not None:
+            raise
+        print("\nInterrupted; nothing was written. With --workspace FOLDER finished blocks are kept.", file=sys.stderr)
+        sys.exit(130)
 
 
 def _enough(tokens: int) -> int:

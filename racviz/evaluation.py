@@ -77,9 +77,7 @@ def evaluate(
     Raises OverlapError for a problem that calibrated the model, DataError for problems without an answer key.
     """
     refuse_overlap({loaded.name: loaded}, [p.content_hash for p in problems], [p.id for p in problems], allow_overlap)
-    without = [p.id for p in problems if not p.answer]
-    if without:
-        raise DataError(f"{len(without)} problems have no answer to grade by (first: {without[0]!r}); add the column 'answer'.")
+    refuse_unanswered(problems)
     traces = generate_traces(
         loaded, problems, sampling, samples=samples, backend=backend, batch_size=batch_size, store=store, progress=progress
     )
@@ -108,6 +106,13 @@ def evaluate(
         **{k: loaded.provenance[k] for k in ("sparsity", "sparsity_all") if k in loaded.provenance},
     }
     return Evaluation(pd.DataFrame(rows), label)
+
+
+def refuse_unanswered(problems: Sequence[Problem]) -> None:
+    """Raise DataError for problems without an answer to grade by."""
+    without = [p.id for p in problems if not p.answer.strip()]
+    if without:
+        raise DataError(f"{len(without)} problems have no answer to grade by (first: {without[0]!r}); add the column 'answer'.")
 
 
 def time_generation(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from racviz.errors import DataError, NumericalError, ParameterError, check, unknown
-from racviz.prompting import ThinkingFormat, render_prompt, thinking_format
+from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
 from racviz.store import atomic_files, explained, hash_file, resource, write_text
 
 EMBEDDED = ("tiny-reasoner", "tiny-reasoner-small")
@@ -105,7 +105,7 @@ class LoadedModel:
 
 def load_model(
     name: str | Path, *, device: str | dict[str, Any] = "auto", dtype: str = "auto", revision: str | None = None,
-    thinking: str = "auto", trust_remote_code: bool = False,
+    thinking: str | ThinkingFormat = "auto", trust_remote_code: bool = False,
 ) -> LoadedModel:  # fmt: skip
     """Load a causal language model. Weights are read from safetensors only.
 
@@ -163,7 +163,9 @@ def load_model(
     if (source / "racviz.json").exists():
         provenance = _provenance(source / "racviz.json")
         report = _report(source / "racviz_report.csv")
-    made_by = {"dtype": str(model.dtype)} | ({} if thinking == "auto" else {"thinking": asdict(form)})
+    made_by: dict[str, Any] = {"dtype": str(model.dtype)}
+    if thinking != "auto" and form != detect_format(tokenizer):
+        made_by |= {"thinking": asdict(form)}
     if commit is not None:
         made_by |= {"hub": name.partition("@")[0], "commit": commit}
     stamp = _fingerprint(made_by, source if commit is None else None)

@@ -99,6 +99,13 @@ class ProblemSet(Sequence[Problem]):
     def __post_init__(self) -> None:
         if not self.problems:
             raise DataError(f"the problem set {self.name!r} ({self.split}) is empty; pass at least one problem.")
+        for each in self.problems:
+            check(
+                isinstance(each, Problem),
+                "problems",
+                each,
+                "a ProblemSet or Problems, such as Problem('mine-1', 'What is 2 + 2?')",
+            )
         ids = [problem.id for problem in self.problems]
         if len(set(ids)) < len(ids):
             twice = next(i for i in ids if ids.count(i) > 1)
@@ -219,8 +226,10 @@ def problem_of(
         asked = (columns or {}).get(key)
         if asked is not None and asked not in row:
             raise DataError(f"{where}: there is no column {asked!r} to take {key!r} from; it has {here}.")
-        chosen[key] = asked or next((each for each in names if row.get(each) is not None), None)
-    values = {key: row[column] for key, column in chosen.items() if column is not None and row[column] is not None}
+        chosen[key] = asked or next((each for each in names if row.get(each) not in (None, "")), None)
+    values = {key: row[column] for key, column in chosen.items() if column is not None and row[column] not in (None, "")}
+    if "prompt" in values:
+        values["prompt"] = _asked(values["prompt"], where)
     if not isinstance(values.get("prompt"), str) or not values["prompt"].strip():
         named = chosen["prompt"] or "prompt"
         raise DataError(
@@ -236,13 +245,33 @@ def problem_of(
     try:
         values["difficulty"] = int(values.get("difficulty") or 0)
     except (TypeError, ValueError, OverflowError) as error:
-        if chosen["difficulty"] == "difficulty" or "difficulty" in (columns or {}):
+        if "difficulty" in (columns or {}):
             raise DataError(f"{where}: 'difficulty' must be an integer; not {values['difficulty']!r}.") from error
-        values["difficulty"] = 0  # a column `level` that nobody asked for, with words in it
+        values["difficulty"] = 0  # a column that nobody asked for, with words in it
     if instruction is not None:
         values["instruction"] = instruction
-    texts = {key: str(values[key]) for key in values if key != "difficulty"}
+    texts = {key: _one(values[key], chosen[key], where) for key in values if key != "difficulty"}
     return Problem(**{"id": default_id} | texts, difficulty=values["difficulty"])
+
+
+def _asked(prompt: Any, where: str) -> Any:
+    """The user's text of a prompt that is a chat of one turn, as training sets have it; anything else as it is."""
+    if not (isinstance(prompt, list) and prompt and all(isinstance(turn, Mapping) for turn in prompt)):
+        return prompt
+    said = [turn.get("content") for turn in prompt if turn.get("role") == "user"]
+    if len(prompt) != 1 or len(said) != 1:
+        roles = ", ".join(str(turn.get("role")) for turn in prompt)
+        raise DataError(f"{where}: its prompt is a chat of the turns {roles}; a problem is one turn of the user's.")
+    return said[0]
+
+
+def _one(value: Any, column: str | None, where: str) -> str:
+    """The text of a value, or of the only one in a list."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, list | dict):
+        raise DataError(f"{where}: {column!r} holds {len(value)} values; a text or a number is wanted.")
+    return str(value)
 
 
 def _final(answer: str) -> str:

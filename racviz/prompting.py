@@ -8,7 +8,7 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from racviz.errors import ParameterError, unknown
+from racviz.errors import ParameterError, check, unknown
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,20 @@ FORMATS = {
 a switch, on or off; `plain` has no markers."""
 
 
-def thinking_format(tokenizer, name: str = "auto", model: str = "this model") -> ThinkingFormat:
+def thinking_format(tokenizer, name: str | ThinkingFormat = "auto", model: str = "this model") -> ThinkingFormat:
     """The format of a name, checked against the tokenizer and its chat template.
 
     name: one of FORMATS, `auto` (what the tokenizer's tokens and template tell), or two markers of one's own with a space
-    between, e.g. `<thought> </thought>`.
+    between, e.g. `<thought> </thought>`. Or a ThinkingFormat.
 
     Raises ParameterError for a name that is none, for markers that the tokenizer lacks, and where the rendered prompt is not what
     the format says (shows the prompt).
     """
+    check(isinstance(name, str | ThinkingFormat), "thinking", name, "a format's name, two markers, or a ThinkingFormat")
     if name == "auto":
         return detect_format(tokenizer)
-    if name in FORMATS:
-        form = FORMATS[name]
+    if isinstance(name, ThinkingFormat) or name in FORMATS:
+        form = FORMATS.get(name, name)
     elif len(name.split()) == 2:
         form = ThinkingFormat(*name.split())
     else:
@@ -56,13 +57,25 @@ def thinking_format(tokenizer, name: str = "auto", model: str = "this model") ->
     prompt = _prompt_text(tokenizer, PROBE, form)
     for marker in filter(None, (form.start, form.end)):
         ids = tokenizer(marker, add_special_tokens=False)["input_ids"]
-        known = len(ids) == 1 if name in FORMATS else bool(ids)
+        known = len(ids) == 1 if form in FORMATS.values() else bool(ids)
         if not known or tokenizer.unk_token_id in ids:
             raise ParameterError(
                 f"thinking={name!r}: the tokenizer of {model!r} lacks the marker {marker!r}. Pass 'plain' for a model without "
                 f"markers, 'auto', or its own two markers with a space between. Its prompt is {prompt!r}."
             )
+    for argument, _ in form.switch:
+        if argument not in _template(tokenizer):
+            raise ParameterError(
+                f"thinking={name!r}: the chat template of {model!r} has no switch {argument}. Pass 'auto', 'think' or 'plain'. Its "
+                f"prompt is {prompt!r}."
+            )
     tail = prompt.rpartition(PROBE)[2]
+    for other in {known.start for known in FORMATS.values()} - {form.start, None}:
+        if tail.rstrip().endswith(other):
+            raise ParameterError(
+                f"thinking={name!r}: the chat template of {model!r} opens the thought with {other!r}. Pass 'auto'. Its prompt is "
+                f"{prompt!r}."
+            )
     opened = form.start is not None and tail.rstrip().endswith(form.start)
     if form.opened and not opened:
         raise ParameterError(
@@ -80,6 +93,11 @@ def thinking_format(tokenizer, name: str = "auto", model: str = "this model") ->
 PROBE = "What is 2 + 2?"
 
 
+def _template(tokenizer) -> str:
+    template = getattr(tokenizer, "chat_template", None)
+    return " ".join(map(str, template.values())) if isinstance(template, dict) else template or ""
+
+
 def detect_format(tokenizer) -> ThinkingFormat:
     """What the tokenizer and its template tell: single tokens for markers that the template knows, a switch, a thought that the
     prompt opens or closes.
@@ -87,8 +105,7 @@ def detect_format(tokenizer) -> ThinkingFormat:
     A template that mentions no markers means PLAIN: Qwen3's Instruct-2507 has the tokens and never thinks. Where such a model does
     think, the format must be named.
     """
-    template = getattr(tokenizer, "chat_template", None)
-    template = " ".join(map(str, template.values())) if isinstance(template, dict) else template or ""
+    template = _template(tokenizer)
     switched = "enable_thinking" in template
     for form in (FORMATS["qwen3" if switched else "think"], FORMATS["magistral"]):
         marker = tokenizer.convert_tokens_to_ids(form.end)

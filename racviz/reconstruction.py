@@ -71,7 +71,7 @@ def refuse_overlap(models: dict[str, LoadedModel], hashes: Sequence[str], ids: S
         if shared and not allow:
             raise OverlapError(
                 f"{len(shared)} of the test problems calibrated the model {name!r} (first: {shared[0]!r}); a model is not judged "
-                "on what calibrated it. Take other problems, or pass allow_overlap=True and say so."
+                "on what calibrated it. Take other problems (in Python, allow_overlap=True measures it all the same; say so)."
             )
 
 

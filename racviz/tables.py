@@ -21,7 +21,7 @@ from racviz.errors import DataError, unknown
 
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its columns."""
-SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def file_rows(path: Path) -> Iterator[Row]:
     if not os.path.isfile(path):
         raise DataError(f"the file {path} does not exist.")
     name = path.name.lower()
-    kind = _parquet if name.endswith(".parquet") else _csv if name.endswith(".csv") else _jsonl
+    kind = _parquet if name.endswith(".parquet") else _csv if name.endswith((".csv", ".tsv")) else _jsonl
     for where, row in kind(path):
         if isinstance(row, dict):  # JSON may spell half of a surrogate pair, which no tokenizer takes
             for column, value in row.items():
@@ -94,7 +94,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 def _csv(path: Path) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)  # a chain of thought is longer than the 131,072 characters that csv takes
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         while True:
             try:
                 row = next(reader, None)

@@ -28,7 +28,7 @@ def load_texts(name: str | Path = "", *, seed: int = 0) -> Iterable[str]:
     table = Table.parse(name, ("text", "config", "split"))
     column = table.options.get("text", "text")
     path = Path(table.name)
-    if table.is_file and path.name.lower().endswith((".jsonl", ".json", ".gz", ".csv", ".parquet")):
+    if table.is_file and path.name.lower().endswith((".jsonl", ".json", ".gz", ".csv", ".tsv", ".parquet")):
         return [_text(row, where, column) for where, row in file_rows(path)]
     if path.is_file() or path.suffix == ".txt":
         return _paragraphs(path)

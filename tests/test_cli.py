@@ -1,5 +1,6 @@
 """The command line: each command alone on files, and what it says when something is wrong."""
 
+import json
 import os
 import signal
 import subprocess
@@ -187,14 +188,14 @@ def test_the_same_command_again_generates_nothing(chain, racviz, tiny_folder, mo
         (["traces", "MODEL", "--t-max", "300"], "exceeds the model's context of 256"),
         (["traces", "MODEL", "--device", "gpu"], "device must be"),
         (["traces", "MODEL", "--dtype", "int3"], "dtype must be"),
-        (["prune", "MODEL", "--out", "x"], "source='rac' needs traces"),
+        (["prune", "MODEL", "--out", "x"], "--source rac needs --traces"),
         (["prune", "MODEL", "--out", "x", "--traces", "absent.parquet"], "absent.parquet does not exist"),
         (["prune", "MODEL", "--out", "x", "--source", "c4"], "source must be one of"),
         (["prune", "MODEL", "--out", "x", "--source", "generic", "--thirds", "1;3"], "thirds must be"),
         (["prune", "MODEL", "--out", "x", "--source", "generic", "--sparsity", "1", "--tokens", "90"], "sparsity must be in [0, 1)"),
         (["prune", "MODEL", "--out", "x", "--source", "generic", "--method", "sparsgpt", "--tokens", "90"], "Did you mean 'sparsegpt'"),
         (["prune", "MODEL", "--out", "x", "--source", "generic", "--texts", "absent.txt"], "absent.txt does not exist"),
-        (["prune", "MODEL", "--out", "x", "--source", "generic", "--tokens", "99000000"], "tokens=99000000 asks for more"),
+        (["prune", "MODEL", "--out", "x", "--source", "generic", "--tokens", "99000000"], "--tokens 99000000 asks for more"),
         (["errors", "MODEL", "--pruned", "rac", "--rollouts", "r.parquet"], "--pruned must be name=folder"),
         (["errors", "MODEL", "--pruned", "=x", "--rollouts", "r.parquet"], "--pruned must be name=folder"),
         (["errors", "MODEL", "--pruned", "a=x", "--pruned", "a=y", "--rollouts", "r.parquet"], "each name once"),
@@ -362,3 +363,35 @@ def test_traces_go_out_for_other_tools_and_come_back(racviz, chain, tiny_folder,
         )[0]
         == 0
     )
+
+
+def test_others_traces_are_taken_whole_and_other_options_refused(racviz, tiny_folder, tiny):
+    row = dict(prompt_ids=[1, 2, 3], output_ids=[4, 5])
+    Path("many.jsonl").write_text("".join(json.dumps(row | dict(id=str(k), problem=f"q{k}")) + "\n" for k in range(150)))
+    assert "150 traces" in racviz("traces", tiny_folder, "--from", "many.jsonl")[1]
+    assert "7 traces" in racviz("traces", tiny_folder, "--from", "many.jsonl", "--limit", "7")[1]
+    idle = racviz("traces", tiny_folder, "--from", "many.jsonl", "--t-max", "7", "--backend", "vllm")
+    refused(idle, "--t-max, --backend cannot be given with --from")
+
+
+def test_messages_speak_of_options(racviz, tiny_folder):
+    few = racviz("prune", tiny_folder, "--out", "x", "--source", "generic", "--tokens", "100000000")
+    refused(few, "--tokens 100000000 asks for more")
+    refused(few, "or pass --allow-fewer to go on")
+    refused(racviz("prune", tiny_folder, "--out", "x"), "--source rac needs --traces")
+    refused(
+        racviz("prune", "no-such-model", "--out", "x", "--source", "generic", "--method", "sparsgpt"),
+        "Did you mean 'sparsegpt'",
+    )
+    refused(racviz("evaluate", "no-such-model", "--backend", "vllm?python=/nowhere"), "is no program here")
+    refused(racviz("evaluate", "no-such-model", "--problems", "absent.jsonl"), "absent.jsonl does not exist")
+
+
+def test_an_interruption_of_prune_says_what_is_kept(racviz, tiny_folder, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rv, "prune", interrupted)
+    command = ("prune", tiny_folder, "--out", "x", "--source", "generic", "--tokens", "64")
+    assert "nothing was written. With --workspace" in racviz(*command)[2]
+    assert "goes on from there" in racviz(*command, "--workspace", "w")[2]

@@ -335,3 +335,54 @@ def test_prompts_of_several_samples_calibrate_once(tiny):
         == 1
     )
     assert made.tokens == 5
+
+
+def test_openr1_s_rows_give_all_their_generations(tiny):
+    chat = [dict(role="user", content=QUESTION), dict(role="assistant", content=ANSWER)]
+    row = dict(problem=QUESTION, solution="not it", answer="2", generations=[ANSWER, "<think>no", ANSWER], messages=chat,
+               finish_reasons=["stop", "length", None])  # fmt: skip
+    made = import_traces([row], tiny)
+    assert [t.finish_reason for t in made] == ["stop", "length", "unknown"] and [t.sample for t in made] == [0, 1, 2]
+    assert made[0].output_ids == (*ids(tiny, ANSWER), tiny.tokenizer.eos_token_id) and made[2].output_ids == ids(tiny, ANSWER)
+    assert len(import_traces([row | dict(finish_reasons=None)], tiny)) == 3
+
+
+def test_rows_of_pandas_and_numpy(tiny):
+    import pandas as pd
+
+    prompt, output = ids(tiny, PROMPT), ids(tiny, ANSWER)
+    frame = pd.DataFrame(
+        [dict(prompt_ids=np.array(prompt), output_ids=np.array(output)), dict(prompt_ids=prompt, output_ids=output)]
+    )
+    for made in (
+        import_traces(frame, tiny),
+        import_traces([dict(input_ids=np.array(prompt + output), num_prompt_tokens=np.int64(len(prompt)))], tiny),
+    ):
+        assert {(t.prompt_ids, t.output_ids) for t in made} == {(prompt, output)}
+
+
+def test_ids_of_another_tokenizer_are_known_by_its_fingerprint(tiny, tmp_path):
+    made = import_traces([rows_of_every_kind(tiny)["response"]], tiny)
+    export_traces(made, tmp_path / "out.jsonl")
+    assert import_traces(tmp_path / "out.jsonl", tiny)[0].output_ids == made[0].output_ids
+    text = (tmp_path / "out.jsonl").read_text().replace(made.tokenizer, "0" * 24)
+    (tmp_path / "out.jsonl").write_text(text)
+    with pytest.raises(DataError, match="line 1: its token ids are those of another tokenizer than that of 'random'"):
+        import_traces(tmp_path / "out.jsonl", tiny)
+
+
+def test_a_model_without_a_chat_template_takes_token_ids(tiny):
+    import copy
+
+    bare = tiny.copy()
+    bare.tokenizer = copy.deepcopy(tiny.tokenizer)
+    bare.tokenizer.chat_template = None
+    with pytest.warns(UserWarning, match="is not known"):
+        made = import_traces([rows_of_every_kind(tiny)["racviz"]], bare)
+    assert made[0].prompt_ids == ids(tiny, PROMPT)
+
+
+@pytest.mark.parametrize("limit", ["5", 0, 1.5])
+def test_a_limit_that_is_none(tiny, limit):
+    with pytest.raises(ParameterError, match="limit must be None or an integer >= 1"):
+        import_traces([], tiny, limit=limit)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,7 +77,7 @@ def test_what_is_wrong_is_found_before_anything_runs(tiny_folder, broken, tmp_pa
     rows.write_text(json.dumps({"ask": "x"}))
     cases = {
         "model": dict(model="tiny-reasonr"),
-        "test problems": dict(test_problems=str(rows)),
+        "test problems": dict(test_problems=str(rows), calibration_problems="arithmetic"),
         "calibration problems": dict(calibration_problems="no-such-set"),
         "generic text": dict(generic_text=str(tmp_path / "absent.txt")),
         "context": dict(budget=100_000),
@@ -102,7 +104,9 @@ def test_the_command_prints_the_plan_and_says_by_its_code_whether_it_is_right():
     run = CliRunner().invoke
     right = run(app, ["report", "figure2", "--dry-run", "-p", "problems=5", "--expected-tokens", "50"])
     assert right.exit_code == 0 and "answers of 50 tokens" in right.output and "prune 9 models, one-pass" in right.output
-    wrong = run(app, ["report", "figure2", "--dry-run", "-p", "test_problems=absent.jsonl"])
+    wrong = run(
+        app, ["report", "figure2", "--dry-run", "-p", "test_problems=absent.jsonl", "-p", "calibration_problems=arithmetic"]
+    )
     assert wrong.exit_code == 1 and "NOT test problems: the file absent.jsonl does not exist." in wrong.output
 
 
@@ -115,7 +119,7 @@ def test_a_large_model_is_planned_for_a_gpu(tmp_path, tiny_folder):
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").unlink()
     given = dict(model=str(folder), calibration_tokens=1_000_000, t_max=8192, budget=32_768, problems=500, backend="vllm", thinking="plain",
-                 dtype="bfloat16", sparsities=[0.5])  # fmt: skip
+                 dtype="bfloat16", sparsities=[0.5], sources=["prompt", "rac"])  # fmt: skip
     plan = plan_report("figure2", given, on="a100", expected_tokens=4_000)
     assert {what for what in failed(plan)} <= {"backend", "room on disk"}
     by = {step.what.split()[0]: step for step in plan.steps}
@@ -204,3 +208,27 @@ def test_what_no_run_could_do_is_found(tiny_folder):
     assert "device" in failed(plan_report("figure2", dict(device="cuda:7")))
     few = plan_report("figure2", dict(calibration_tokens=64, problems=5))
     assert few.right and "traces of 64 problems" in few.steps[1].what
+
+
+def test_what_would_stop_a_report_later_is_found(tiny_folder, tmp_path):
+    lines = [json.dumps({"prompt": f"What is {k} + {k}?"}) for k in range(40)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    (tmp_path / "text.txt").write_text("A short text.")
+    (tmp_path / "few.jsonl").write_text(json.dumps(dict(prompt="What is 1 + 1?", response="2")))
+    mine = str(tmp_path / "mine.jsonl")
+    cases = [
+        ("figure2", "overlap", dict(test_problems=mine, calibration_problems=mine), "40 of the test problems are among"),
+        ("figure2", "sources", dict(sources=["generic", "rac"]), "sources must hold prompt and rac"),
+        ("figure2", "generic tokens", dict(generic_text=str(tmp_path / "text.txt")), "calibration_tokens|asks for more"),
+        ("figure2", "rac tokens", dict(trace_source=str(tmp_path / "few.jsonl")), "asks for more"),
+        ("runtime", "answers", dict(test_problems=mine, calibration_problems="arithmetic"), "40 problems have no answer"),
+        ("runtime", "backend", dict(backend="http://127.0.0.1:9"), "serves one model"),
+        ("figure2", "backend", dict(backend="http://127.0.0.1:9"), "no server answers"),
+        ("figure2", "backend", dict(backend=f"vllm?python={sys.executable}"), "vLLM is not installed in"),
+    ]  # fmt: skip
+    for report, what, given, message in cases:
+        found = failed(plan_report(report, dict(model=str(tiny_folder), t_max=64, budget=64) | given))
+        assert re.search(message, found.get(what, "")), (what, found)
+    folder = shutil.copytree(tiny_folder, tmp_path / "without")
+    (folder / "model.safetensors").unlink()
+    assert "has no *.safetensors" in failed(plan_report("figure2", dict(model=str(folder))))["weights"]

@@ -171,8 +171,6 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, problems):
         ({"prompt": "  \n"}, "needs the column 'prompt'"),
         ({"prompt": 42}, "needs the column 'prompt'"),
         ({"prompt": None}, "needs the column 'prompt'"),
-        ({"prompt": "x", "difficulty": "hard"}, "'difficulty' must be an integer; not 'hard'"),
-        ({"prompt": "x", "difficulty": [1]}, "'difficulty' must be an integer"),
         (b'{"prompt": "caf\xe9"}\n', "not UTF-8"),
         (b"\xff\xfe{\x00\n", "not UTF-8"),
         ('{"prompt": "\\ud800"}\n', "surrogate"),
@@ -247,3 +245,45 @@ def test_the_fingerprint_is_of_what_decides_results(change):
     assert ProblemSet((dataclasses.replace(problem, **change),), "a", "test").fingerprint != before
     other = dataclasses.replace(problem, id="2")
     assert ProblemSet((problem, other), "a", "test").fingerprint != ProblemSet((other, problem), "a", "test").fingerprint
+
+
+def test_rows_as_others_write_them(write):
+    path = write(
+        '{"prompt": [{"role": "user", "content": "1 + 1?"}], "answer": ["2"], "difficulty": "hard"}\n'
+        '{"id": "", "question": "2 + 2?", "answer": 4}\n',
+    )
+    assert [(p.id, p.prompt, p.answer, p.difficulty) for p in load_problems(path)] == [
+        ("mine-1", "1 + 1?", "2", 0),
+        ("mine-2", "2 + 2?", "4", 0),
+    ]
+    table = write("question\tanswer\n1, 2 or 3?\t2\n", name="theirs.tsv")
+    assert load_problems(table)[0].prompt == "1, 2 or 3?"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"prompt": "x", "answer": ["1", "2"]}', "line 1: 'answer' holds 2 values; a text or a number is wanted"),
+        ('{"prompt": "x", "answer": {"value": 1}}', "'answer' holds 1 values"),
+        (
+            '{"prompt": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}',
+            "a chat of the turns user, assistant",
+        ),
+    ],
+)
+def test_rows_that_are_no_problem(write, row, message):
+    with pytest.raises(DataError, match=message):
+        load_problems(write(row + "\n"))
+
+
+def test_a_difficulty_that_was_asked_for_is_a_number(write):
+    path = write('{"prompt": "x", "hardness": "hard"}\n')
+    with pytest.raises(DataError, match="'difficulty' must be an integer; not 'hard'"):
+        load_problems(path, columns={"difficulty": "hardness"})
+
+
+def test_texts_are_no_problems(tiny):
+    from racviz.traces import generate_traces
+
+    with pytest.raises(ParameterError, match="problems must be a ProblemSet or Problems, such as.*not 'hi'"):
+        generate_traces(tiny, ["hi"])

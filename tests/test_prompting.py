@@ -174,6 +174,10 @@ def test_a_format_is_what_the_template_bears_out(with_template, template, name, 
             "does not open the thought with '<think>'.*Its prompt is '<bos><user>What is 2 . 2.<assistant>'",
         ),
         (QWEN3.replace("is false", "is true"), "qwen3", "closes the thought before it begins.*'<bos><user>.*</think>"),
+        (R1, "plain", "opens the thought with '<think>'"),
+        (R1, "<thought> </thought>", "opens the thought with '<think>'"),
+        (INSTRUCT, "qwen3", "has no switch enable_thinking"),
+        (R1_BEFORE, "qwen3-off", "has no switch enable_thinking"),
         (INSTRUCT, "magistral", r"lacks the marker '\[THINK\]'.*'plain'.*Its prompt is"),
         (INSTRUCT, "thinking", "thinking must be one of 'auto', 'think'.*not 'thinking'. Did you mean 'think'"),
         ("{{ 'a system prompt' }}", "plain", "leaves the user's text out; it renders 'a system prompt'"),
@@ -208,3 +212,10 @@ def test_qwen3_s_switch_is_off_when_it_is_said_so(with_template):
     tokenizer = with_template(QWEN3)
     on, off = (tokenizer.decode(render_prompt(tokenizer, "x", thinking_format(tokenizer, n))) for n in ("qwen3", "qwen3-off"))
     assert on == "<bos><user>x<assistant>\n" and off == on + "<think>\n\n</think>\n\n"
+
+
+def test_a_format_of_one_s_own_may_be_an_object(with_template):
+    form = ThinkingFormat("<thought>", "</thought>")
+    assert thinking_format(with_template(INSTRUCT), form) == form
+    with pytest.raises(ParameterError, match="thinking must be a format's name.*not None"):
+        thinking_format(with_template(INSTRUCT), None)

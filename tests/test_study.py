@@ -305,7 +305,9 @@ def test_a_problem_that_calibrated_is_refused_as_a_test_problem(tiny_folder, tmp
     from racviz.errors import OverlapError
 
     load_problems("arithmetic", split="calibration", limit=70).save(tmp_path / "mine.jsonl")
-    study = study_in(tmp_path, tiny_folder, test_problems=str(tmp_path / "mine.jsonl"), problems=70)
+    study = study_in(
+        tmp_path, tiny_folder, test_problems=str(tmp_path / "mine.jsonl"), calibration_problems="arithmetic", problems=70
+    )
     for step in (lambda: study.errors(0.5), lambda: study.layerwise(0.5), lambda: study.evaluation("rac", 0.5)):
         with pytest.raises(OverlapError, match="of the test problems calibrated"):
             step()
@@ -420,7 +422,7 @@ def test_bad_values_are_refused_before_any_work(name, value):
         (dict(trace_source="tiny-reasonr"), ParameterError, "Did you mean 'tiny-reasoner'"),
         (dict(device="gpu"), ParameterError, "device must be"),
         (dict(generic_text="absent.txt", sources=("generic",)), DataError, "absent.txt does not exist"),
-        (dict(test_problems="absent.jsonl"), DataError, "absent.jsonl does not exist"),
+        (dict(test_problems="absent.jsonl", calibration_problems="tracing"), DataError, "absent.jsonl does not exist"),
         (dict(problems=501), DataError, "500 test problems"),
         (dict(t_max=250), DataError, "exceeds the model's context of 256"),
         (dict(budget=250), DataError, "exceeds the model's context of 256"),
@@ -494,5 +496,12 @@ def test_solvers_side_by_side(tiny_folder, tmp_path):
 def test_the_domain_of_given_problems_is_their_name():
     given = dict(calibration_problems="gsm8k", test_problems="some/MATH-500.jsonl?instruction=boxed")
     assert Study(**given).domain == "MATH-500" and Study(**given, domain="mine").domain == "mine"
-    assert Study(test_problems="x.jsonl").domain == "arithmetic", "which calibrates"
+    assert Study(test_problems="x.jsonl", sources=["generic"]).domain == "x"
+    assert Study(test_problems="x.jsonl", trace_source="theirs.jsonl", sources=["generic", "rac"]).domain == "x"
+    for sources in (["rac"], ["prompt", "generic"], ["prompt-same-problems"]):
+        with pytest.raises(
+            ParameterError,
+            match=f"calibration_problems must be given where test_problems is, since the sources {'|'.join(sources)}",
+        ):
+            Study(test_problems="x.jsonl", sources=sources)
     assert study_from(as_parameters(Study(**given))) == Study(**given)

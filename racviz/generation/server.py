@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +22,14 @@ from racviz.generation import Completion, Request, Sampling, completion_of
 NEUTRAL = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """Said with every request: a server fills in what is not said from the model's own generation_config.json."""
 KEPT = "What was finished is kept; the same command goes on from there."
-CHECKED = 4
-"""Prompts by which a server is told from one that serves another model."""
-SAME_MODEL, SAME_NAME = 0.03, 0.3
-"""Mean absolute difference of log probabilities, in nats, that is let pass, and that of a server which says that it serves the very
-folder or hub id. bfloat16 differs from float32 by 0.01 on the embedded models, one pruned by half by 0.06 to 0.14; one that is pruned
-by a tenth cannot be told."""
+CHECKED, PROBE = 4, 128
+"""Sequences by which a server is told from one that serves another model: the first prompts, each followed by so many tokens drawn at
+random, on which models differ far more than on what they were trained for."""
+SAME_MODEL, SAME_NAME = 0.07, 0.5
+"""Mean absolute difference of their log probabilities, in nats, that is let pass, and that of a server which says that it serves the very
+folder or hub id (it may be quantised). bfloat16 differs from float32 by 0.02 to 0.06, a model pruned by a tenth by 0.08 to 0.17."""
+LISTING = 10.0
+"""Seconds to wait for the list of models, which a server that is well gives at once."""
 
 
 def problem_of_url(url: str) -> str | None:
@@ -70,6 +73,7 @@ class Client:
     def __init__(self, loaded: Any, how: Server):
         self.loaded, self.how = loaded, how
         self.served: str | None = None
+        self.room = 0
         self.allowed = SAME_MODEL
 
     def run(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
@@ -148,13 +152,20 @@ class Client:
             )
         return choice
 
-    def _serves(self, requests: Sequence[Request], sampling: Sampling) -> str:
-        """The name of the model that is served, which must be the one that is loaded and have room for the longest request."""
+    def lists(self) -> list[str]:
+        """The models that the server says it serves. Raises GenerationError where it does not answer as vLLM does."""
+        return list(self._models())
+
+    def _models(self) -> dict[str, dict[str, Any]]:
         answer = self._send("/v1/models")
         try:
-            models = {str(card["id"]): card for card in answer["data"]}
+            return {str(card["id"]): card for card in answer["data"]}
         except (KeyError, TypeError):
             raise GenerationError(f"the server at {self.how.url} does not list its models as vLLM does.") from None
+
+    def _serves(self, requests: Sequence[Request], sampling: Sampling) -> str:
+        """The name of the model that is served, which must be the one that is loaded and have room for the longest request."""
+        models = self._models()
         name = self.how.model or next(iter(models), "")
         if name not in models or (not self.how.model and len(models) > 1):
             raise ParameterError(
@@ -162,7 +173,8 @@ class Client:
             )
         longest = max(len(r.prompt_ids) for r in requests) + sampling.max_new_tokens
         room = models[name].get("max_model_len")
-        if isinstance(room, int) and longest > room:
+        self.room = room if isinstance(room, int) else self.loaded.context
+        if longest > self.room:
             raise GenerationError(f"the server at {self.how.url} takes {room} tokens; the longest request may need {longest}: "
                                   "lower max_new_tokens, or start it with a larger --max-model-len.")  # fmt: skip
         self.allowed = SAME_NAME if self._is_it(name, str(models[name].get("root", ""))) else SAME_MODEL
@@ -175,11 +187,15 @@ class Client:
 
     def _verify(self, name: str, prompts: Sequence[Sequence[int]]) -> None:
         """Refuse a server of another model: a report on a pruned model would show the dense one's answers."""
-        apart = float(np.concatenate([self._apart(name, prompt) for prompt in prompts]).mean())
+        drawn = np.random.default_rng(0)
+        tokens = len(self.loaded.tokenizer)
+        probes = [[*prompt, *drawn.integers(0, tokens, PROBE).tolist()][: self.room - 1] for prompt in prompts]
+        apart = float(np.concatenate([self._apart(name, probe) for probe in probes]).mean())
         if not apart < self.allowed:
             raise GenerationError(
-                f"the server at {self.how.url} serves another model than {self.loaded.name!r}: on a few prompts their log probabilities "
-                f"differ by {apart:.2f} on average. Serve this one (a pruned model: the folder that save wrote); verify=false asks nothing."
+                f"the server at {self.how.url} serves another model than {self.loaded.name!r}: on a few sequences their log probabilities "
+                f"differ by {apart:.2f} on average, more than {self.allowed:g}. Serve this one (a pruned model: the "
+                "folder that save wrote); verify=false asks nothing."
             )
 
     def _apart(self, name: str, prompt: Sequence[int]) -> np.ndarray:
@@ -205,6 +221,7 @@ class Client:
             except _TryAgain as error:
                 if attempt == self.how.retries:
                     raise GenerationError(f"{error} (asked {attempt + 1} times). {KEPT}") from error
+                warnings.warn(f"{error}; asking again ({attempt + 1} of {self.how.retries}).", stacklevel=2)
                 time.sleep(min(2**attempt, 30))
 
     def _once(self, path: str, body: dict[str, Any] | None) -> Any:
@@ -214,7 +231,7 @@ class Client:
                 raise ParameterError("RACVIZ_VLLM_API_KEY must be one line of plain characters; it holds others.")
             headers["Authorization"] = f"Bearer {key}"
         data = None if body is None else json.dumps(body).encode()
-        url, wait = self.how.url, self.how.timeout
+        url, wait = self.how.url, self.how.timeout if body else min(LISTING, self.how.timeout)
         try:
             with OPENER.open(urllib.request.Request(url + path, data, headers), timeout=wait) as answer:
                 return json.load(answer)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,13 +24,15 @@ from racviz.generation import Completion, Request, Sampling, completion_of
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 LAST_LINES = 15
-STARTING = 900.0
-"""Seconds that a worker may take until it is ready; compiling for a large model takes minutes."""
 ROOM = 2048
 """The length of sequences that an engine takes is a multiple of this, or the model's whole context."""
 GRACE = 2.0
 """Seconds that an idle worker has to end by itself; one that still generates is killed after them."""
 TESTED = "0.32"
+MISSING = (
+    "vLLM is not installed in {python}. Install it there (pip install 'racviz[vllm]'; on a CPU `make vllm` makes .venv-vllm), or name "
+    "another interpreter by RACVIZ_VLLM_PYTHON."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Vllm:
     python: the interpreter that has it. workers: processes, each with a copy of the model, that share the requests.
     tensor_parallel: GPUs a worker. dtype: `auto` is that of the loaded model. memory: the share of a GPU that a worker may take.
     kv_gib: on a CPU, memory for keys and values of all workers. max_model_len: the longest sequence; 0 is what the requests need,
-    and some room.
+    and some room. starting: seconds that a worker may take until it is ready; compiling for a large model takes minutes.
     """
 
     python: str = ""
@@ -49,6 +52,7 @@ class Vllm:
     memory: float = 0.9
     kv_gib: float = 4.0
     max_model_len: int = 0
+    starting: float = 900.0
 
     def __post_init__(self) -> None:
         for name in ("workers", "tensor_parallel"):
@@ -65,18 +69,28 @@ class Vllm:
         )
         check(0 < self.memory <= 1, "memory", self.memory, "a share in (0, 1]")
         check(0 < self.kv_gib < float("inf"), "kv_gib", self.kv_gib, "a number of GiB > 0")
+        check(0 < self.starting <= 86_400, "starting", self.starting, "seconds, at most a day")
 
     def interpreter(self) -> str:
         """The Python that has vLLM. Raises ParameterError for one that is not there."""
         for given, origin in ((self.python, "python"), (os.environ.get("RACVIZ_VLLM_PYTHON", ""), "RACVIZ_VLLM_PYTHON")):
             if given:
-                if not os.access(given, os.X_OK) or Path(given).is_dir():
-                    raise ParameterError(
-                        f"{origin} must be the path of a Python interpreter with vLLM; {given!r} is no program here."
-                    )
-                return given
+                found = shutil.which(os.path.expanduser(given))
+                if found is None:
+                    raise ParameterError(f"{origin} must be a Python interpreter with vLLM; {given!r} is no program here.")
+                return found
         made = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
         return str(made) if made.exists() else sys.executable
+
+    def installed(self) -> str:
+        """The interpreter, asked whether it has vLLM, which takes a second and not the minute of an import. Raises GenerationError."""
+        python = self.interpreter()
+        found = subprocess.run(
+            [python, "-c", "import importlib.util as u; print(u.find_spec('vllm') is not None)"], capture_output=True, text=True
+        )
+        if found.stdout.strip() != "True":
+            raise GenerationError(MISSING.format(python=python))
+        return python
 
 
 class Workers:
@@ -149,9 +163,9 @@ class Workers:
         self.workers = [Worker(self.how, k, engine, longest, self.lines) for k in range(self.how.workers)]
         for _ in self.workers:
             try:
-                worker, line = self.lines.get(timeout=STARTING)
+                worker, line = self.lines.get(timeout=self.how.starting)
             except queue.Empty:
-                late = f"it was not ready within {STARTING:.0f} s; a smaller max_model_len, or a server by its address, starts faster"
+                late = f"it was not ready within {self.how.starting:.0f} s (starting=…); a smaller max_model_len starts faster"
                 worker, line = self.workers[0], {"error": late}
             if line is None or "ready" not in line:
                 self._fail(worker, line)
@@ -236,10 +250,7 @@ class Worker:
         self.stop(keep_log=True)
         code = self.process.returncode
         if kind == "missing":
-            raise GenerationError(
-                f"vLLM is not installed in {self.python}. Install it there (pip install 'racviz[vllm]'; on a CPU `make vllm` makes "
-                ".venv-vllm), or name another interpreter by RACVIZ_VLLM_PYTHON."
-            )
+            raise GenerationError(MISSING.format(python=self.python))
         if kind == "old":
             raise GenerationError(f"vLLM {said} in {self.python} is too old: 0.11 or newer is needed, {TESTED} was tested.")
         kept = " What was finished is kept; the same command goes on from there."

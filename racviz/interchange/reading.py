@@ -7,6 +7,7 @@ prompt and completion (DeepSpeed's RAC example, the RAC authors' JSONL, whose pr
 
 import json
 import math
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,8 @@ class _Found:
     text: str
     """The problem's text, where it is known; for the content hash."""
     retokenised: bool
+    finish_reason: Any
+    """As the row says; None where it does not."""
 
 
 def import_traces(
@@ -57,7 +60,9 @@ def import_traces(
     Raises DataError for rows that hold no trace (lists their columns), token ids that the model does not have or that do not
     spell the row's own text, and files without a single trace.
     """
-    check(limit is None or limit >= 1, "limit", limit, "None or an integer >= 1")
+    check(limit is None or (isinstance(limit, int) and limit >= 1), "limit", limit, "None or an integer >= 1")
+    if hasattr(source, "to_dict") and hasattr(source, "columns"):
+        source = source.to_dict("records")  # pandas goes over its columns
     table = Table.parse(source, OPTIONS) if isinstance(source, str | Path) else None
     options = table.options if table else {}
     model = model or options.get("model")
@@ -74,6 +79,7 @@ def import_traces(
     for where, row in rows:
         if not isinstance(row, Mapping):
             raise DataError(f"{where}: not a row with columns.")
+        row = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in row.items()}  # as pandas has them
         made_by = str(row.get("model") or "")
         if model is not None and made_by and made_by != model:
             makers[made_by] += 0
@@ -87,7 +93,7 @@ def import_traces(
             )
             key = digest or named
             kept.append(
-                Trace(named, seen[key], tuple(found.prompt_ids), tuple(found.output_ids), _finish(row, found, loaded), digest)
+                Trace(named, seen[key], tuple(found.prompt_ids), tuple(found.output_ids), _finish(found, loaded), digest)
             )
             seen[key] += 1
             counted += len(found.prompt_ids) + len(found.output_ids)
@@ -190,21 +196,24 @@ class _Reader:
     @cached_property
     def _frame(self) -> tuple[str, str]:
         """What the chat template puts before a problem's text, and after it."""
+        if not self.loaded.tokenizer.chat_template:
+            return "", ""
         before, _, after = self.loaded.tokenizer.decode(self.loaded.render(PROBE)).partition(PROBE)
         return before, after
 
     def found(self, row: Mapping[str, Any], where: str) -> Iterator[_Found]:
         """The rollouts of a row."""
+        said = row.get("finish_reason")
         if "prompt_ids" in row and "output_ids" in row:
-            yield self._of_ids(row["prompt_ids"], row["output_ids"], where)
+            yield self._of_ids(row["prompt_ids"], row["output_ids"], where, said)
             return
         if "input_ids" in row and "num_prompt_tokens" in row:
             ids, boundary = list(row["input_ids"]), row["num_prompt_tokens"]
-            if not isinstance(boundary, int) or not 0 < boundary <= len(ids):
+            if not hasattr(boundary, "__index__") or not 0 < boundary <= len(ids):
                 raise DataError(f"{where}: num_prompt_tokens is {boundary!r}, but there are {len(ids)} input_ids.")
             if row.get("num_decode_tokens") not in (None, len(ids) - boundary):
                 raise DataError(f"{where}: num_prompt_tokens and num_decode_tokens do not add up to its {len(ids)} input_ids.")
-            yield self._of_ids(ids[:boundary], ids[boundary:], where)
+            yield self._of_ids(ids[:boundary], ids[boundary:], where, said)
             return
         chat = next((row[key] for key in ("prompt", "messages", "conversations") if _is_chat(row.get(key))), None)
         asked, answered = self.columns.get("prompt"), self.columns.get("response")
@@ -212,7 +221,8 @@ class _Reader:
             if name not in row:
                 raise DataError(f"{where}: there is no column {name!r}; it has {', '.join(map(str, row))}.")
         column = answered or next((key for key in RESPONSES if row.get(key) is not None), None)
-        if chat is not None and asked is None and answered is None:
+        several = isinstance(row.get("generations"), list) and any(isinstance(row.get(key), str) for key in FIELDS["prompt"])
+        if chat is not None and asked is None and answered is None and not several:  # OpenR1's chat is one of its generations
             yield self._of_chat(chat, row, where)
             return
         prompt = row.get(asked) if asked else next((row[key] for key in FIELDS["prompt"] if row.get(key) is not None), None)
@@ -227,34 +237,38 @@ class _Reader:
                 f"{where}: no trace in it; it has {', '.join(map(str, row)) or 'no columns'}. A trace is prompt_ids and output_ids, "
                 "input_ids and num_prompt_tokens, messages, or prompt and response (name others by ?prompt=…&response=…)."
             )
-        for response in responses:
+        reasons = row.get("finish_reasons")
+        if not isinstance(reasons, list) or len(reasons) != len(responses):
+            reasons = [said] * len(responses)
+        for response, reason in zip(responses, reasons, strict=True):
             text = prompt
             if column == "completion" and response and prompt.endswith(response) and len(prompt) > len(response):
                 text = prompt[: -len(response)]  # the RAC authors' prompt already holds the completion
-            yield self._of_text(text, response, row)
+            yield self._of_text(text, response, reason)
 
-    def _of_ids(self, prompt, output, where: str) -> _Found:
-        prompt, output = list(prompt), list(output)
-        if not all(isinstance(k, int) and not isinstance(k, bool) for k in (*prompt, *output)) or not prompt:
+    def _of_ids(self, prompt, output, where: str, said: Any) -> _Found:
+        if any(isinstance(k, bool) or not hasattr(k, "__index__") for k in (*prompt, *output)) or not prompt:
             raise DataError(f"{where}: token ids must be integers, at least one of them the prompt's.")
+        prompt, output = [operator.index(k) for k in prompt], [operator.index(k) for k in output]
         size, ids = self.loaded.model.get_input_embeddings().weight.shape[0], (*prompt, *output)
         if min(ids) < 0 or max(ids) >= size:
             worst = max(ids) if max(ids) >= size else min(ids)
             raise DataError(
                 f"{where}: token id {worst}, but {self.loaded.name!r} has {size:,} tokens; another tokenizer made this trace."
             )
-        return _Found(prompt, output, self._unrendered(self.loaded.tokenizer.decode(prompt)), False)
+        return _Found(prompt, output, self._unrendered(self.loaded.tokenizer.decode(prompt)), False, said)
 
-    def _of_text(self, prompt: str, response: str, row: Mapping[str, Any]) -> _Found:
+    def _of_text(self, prompt: str, response: str, said: Any) -> _Found:
         tokenizer = self.loaded.tokenizer
         rendered = any(token in prompt for token in tokenizer.all_special_tokens)
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"] if rendered else self.loaded.render(prompt)
         text = self._unrendered(prompt) if rendered else prompt
         return _Found(
             list(ids),
-            render_response(tokenizer, response, self.loaded.thinking, row.get("finish_reason") == "stop"),
+            render_response(tokenizer, response, self.loaded.thinking, said == "stop"),
             text,
             True,
+            said,
         )
 
     def _of_chat(self, turns: list, row: Mapping[str, Any], where: str) -> _Found:
@@ -282,20 +296,27 @@ class _Reader:
                     f"{where}: the chat template of {self.loaded.name!r} does not take the turns {roles}: {error}."
                 ) from error
             ids = self.loaded.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        output = render_response(
-            self.loaded.tokenizer, answer["content"], self.loaded.thinking, ended=row.get("finish_reason", "stop") == "stop"
-        )
-        return _Found(list(ids), output, asked, True)
+        said = row.get("finish_reason", "stop")
+        output = render_response(self.loaded.tokenizer, answer["content"], self.loaded.thinking, ended=said == "stop")
+        return _Found(list(ids), output, asked, True, said)
 
     def _unrendered(self, prompt: str) -> str:
         """The problem's text inside a rendered prompt; empty where the prompt is not what this model's template makes."""
         before, after = self._frame
-        if len(prompt) > len(before) + len(after) and prompt.startswith(before) and prompt.endswith(after):
+        if (
+            (before or after)
+            and len(prompt) > len(before) + len(after)
+            and prompt.startswith(before)
+            and prompt.endswith(after)
+        ):
             return prompt[len(before) : len(prompt) - len(after)]
         return ""
 
     def check_spelling(self, found: _Found, row: Mapping[str, Any], where: str) -> None:
-        """Raise DataError where token ids come with a text that they do not spell."""
+        """Raise DataError where token ids come with a text that they do not spell, or with the fingerprint of another tokenizer."""
+        made_with = row.get("tokenizer_fingerprint")
+        if not found.retokenised and made_with and made_with != tokenizer_fingerprint(self.loaded.tokenizer):
+            raise DataError(f"{where}: its token ids are those of another tokenizer than that of {self.loaded.name!r}.")
         if found.retokenised or not isinstance(row.get("text"), str):
             return
         if self.loaded.tokenizer.decode([*found.prompt_ids, *found.output_ids]) != row["text"]:
@@ -312,10 +333,9 @@ def _content_hash(row: Mapping[str, Any], found: _Found) -> str:
     return Problem("", text).content_hash if text else ""
 
 
-def _finish(row: Mapping[str, Any], found: _Found, loaded: LoadedModel) -> str:
-    said = row.get("finish_reason")
-    if said in ("stop", "length"):
-        return said
+def _finish(found: _Found, loaded: LoadedModel) -> str:
+    if found.finish_reason in ("stop", "length"):
+        return found.finish_reason
     from racviz.generation.hf import stop_ids
 
     return "stop" if found.output_ids and found.output_ids[-1] in stop_ids(loaded) else "unknown"

@@ -35,6 +35,7 @@ def export_traces(traces: Traces, path: str | Path, loaded: LoadedModel | None =
                 "finish_reason": t.finish_reason,
                 "content_hash": t.content_hash,
                 "model": traces.model,
+                "tokenizer_fingerprint": traces.tokenizer,
             }
             if form == "ids":
                 row |= {"prompt_ids": t.prompt_ids, "output_ids": t.output_ids, "input_ids": [*t.prompt_ids, *t.output_ids]}

@@ -41,6 +41,7 @@ class Study(Steps):
         """A row a sample over all cells, with the cell's source, method, sparsity, mode and budget."""
         import pandas as pd
 
+        self.can_answer()
         frames = []
         for source, sparsity in self._shown(self.cells, "evaluate"):
             frame = self.evaluation(source, sparsity).frame.drop(columns="output_ids")
@@ -58,6 +59,7 @@ class Study(Steps):
         """
         import pandas as pd
 
+        self.can_answer()
         minutes = self.timing(timing_problems) if timing_problems else {}
         rows = []
         for source, sparsity in self.cells:

@@ -16,6 +16,8 @@ from racviz.study.steps import CHUNK
 
 EVALUATING = ("runtime_vs_sparsity", "cot_lengths", "solvers")
 """Reports that let every pruned model answer."""
+COMPARING = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths")
+"""Reports that compare prompt with rac."""
 STORED = 6
 """Bytes that a generated token takes in the cache, in the batch, the traces and the evaluation."""
 SAMPLE = 200

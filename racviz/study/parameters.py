@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from racviz.calibration import SOURCES
-from racviz.errors import check, unknown
+from racviz.errors import ParameterError, check, unknown
 from racviz.generation import Sampling, check_backend
+from racviz.interchange import is_traces
 from racviz.models import DTYPES
 from racviz.problems import DOMAINS
 from racviz.pruning import MODES, Pattern, Scope, solver_named
@@ -25,7 +26,7 @@ class Parameters:
     """How the model marks its thought: see `racviz.prompting.thinking_format`."""
     trust_remote_code: bool = False
     domain: str = "arithmetic"
-    """Embedded problem set; or only a label where calibration_problems and test_problems are given: by default the latter's name."""
+    """Embedded problem set; or only a label where test_problems is given: by default its name."""
     calibration_problems: str = ""
     """A file or a data set of the hub (see `load_problems`) instead of the domain's calibration problems."""
     test_problems: str = ""
@@ -95,14 +96,25 @@ class Parameters:
             value = str(getattr(self, name)) if isinstance(getattr(self, name), Path) else getattr(self, name)
             check(isinstance(value, str) and bool(value.strip() or name in optional), name, value, "a name or a path")
             object.__setattr__(self, name, value)
-        if self.test_problems and self.calibration_problems and self.domain in DOMAINS:  # left as it was: a label of neither
-            object.__setattr__(
-                self, "domain", str(Table(self.test_problems.partition("?")[0])).rpartition("/")[2].partition(".")[0]
-            )
+        if self.test_problems:
+            self._check_calibration_problems()
+            if self.domain in DOMAINS:  # left as it was: a label of something else
+                name = str(Table(self.test_problems.partition("?")[0]))
+                object.__setattr__(self, "domain", name.rpartition("/")[2].partition(".")[0])
         if self.dtype not in ("auto", *DTYPES):
             raise unknown("dtype", self.dtype, ("auto", *DTYPES))
         Scope(self.scope, self.thirds)
         Sampling(self.budget, self.temperature, self.top_p, self.seed)
+
+    def _check_calibration_problems(self) -> None:
+        """Another set of test problems with the embedded domain's calibration problems would be a comparison that nobody asked for."""
+        traced = () if is_traces(self.trace_source) else ("rac", "prompt-same-problems")
+        asked = ", ".join(sorted({"prompt", *traced} & set(self.sources)))
+        if asked and not self.calibration_problems:
+            raise ParameterError(
+                f"calibration_problems must be given where test_problems is, since the sources {asked} calibrate on problems: a file, "
+                f"a hub id, or one of {', '.join(DOMAINS)}."
+            )
 
 
 def parameter_names() -> list[str]:

@@ -3,10 +3,14 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from racviz.errors import DataError, RacvizError, check, unknown
+from racviz.evaluation import refuse_unanswered
 from racviz.generation import check_backend
+from racviz.generation.server import Client, Server
+from racviz.generation.vllm import Vllm
 from racviz.interchange import import_traces, is_traces
 from racviz.models import DTYPES, LoadedModel, check_device, locate, tokenizer_fingerprint
 from racviz.problems import DOMAINS, ProblemSet, is_hub, load_problems
@@ -15,7 +19,7 @@ from racviz.pruning import Pattern, Scope, solver_named
 from racviz.pruning.blocks import read_columns
 from racviz.pruning.cost import Machine, Shapes
 from racviz.study import Study
-from racviz.study.expected import Expectation, Step, cards
+from racviz.study.expected import COMPARING, EVALUATING, Expectation, Step, cards
 from racviz.texts import load_texts
 
 MACHINES = {
@@ -91,11 +95,15 @@ def make_plan(
             return None
 
     model = tried("model", lambda: on_meta(study, on), lambda m: f"{m.name}, {_parameters(m) / 1e9:.3g}B parameters, {m.dtype}")
-    tried("backend", lambda: _backend(study.backend), str)
+    tried("backend", lambda: _backend(study, report, on == "here"), str)
+    if report in COMPARING:
+        tried("sources", lambda: study.compares("prompt", "rac"), lambda _: ", ".join(study.sources))
     test = tried(
         "test problems", lambda: _problems(study, "test"), lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}"
     )
     own = is_traces(study.trace_source)
+    if test is not None and report in EVALUATING:
+        tried("answers", lambda: refuse_unanswered(test), lambda _: "every problem has one to grade by")
     train = tried("calibration problems", lambda: _problems(study, "calibration"),
                   lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}")  # fmt: skip
     if "generic" in study.sources:
@@ -117,8 +125,20 @@ def make_plan(
         tried("context", lambda: _fits(model, test, "budget", study.budget), str)
     if train is not None and {"rac", "prompt-same-problems"} & set(study.sources) and not own:
         tried("context of traces", lambda: _fits(model, train, "t_max", study.t_max), str)
-    if "prompt" in study.sources and train is not None and not is_hub(study.calibration_problems or study.domain):
-        tried("prompt tokens", lambda: _enough(model, study), str)
+    if rendered:
+        planned = replace(study)
+        planned._memo["dense"] = model  # whose tokenizer is all that a calibration set needs
+        for source in study.sources:
+            if _on_file(study, source):
+                tried(
+                    f"{source} tokens",
+                    lambda source=source: planned.calibration(source),
+                    lambda c: f"{c.tokens:,} of {study.calibration_tokens:,}",
+                )
+    if None not in (test, train) and {"rac", "prompt", "prompt-same-problems"} & set(study.sources):
+        tried("overlap", lambda: _apart(test, train), str)
+    if on == "here":
+        tried("weights", lambda: _weights(study), str)
     if None not in (shapes, test, train, rendered):
         how = Expectation(study, model, shapes, machine, "cpu" if on == "here" else "cuda", expected_tokens)
         plan.steps = how.steps(report, test, train, methods or [study.method], timing_problems, own)
@@ -159,9 +179,18 @@ def _first_text(study: Study) -> str:
     raise DataError(f"{study.generic_text!r} holds no texts.")
 
 
-def _backend(name: str) -> str:
-    how = check_backend(name)
-    return f"{name}, with {how.interpreter()}" if hasattr(how, "interpreter") else name
+def _backend(study: Study, report: str, here: bool) -> str:
+    how = check_backend(study.backend)
+    if report in EVALUATING:
+        study.can_answer()
+    if isinstance(how, Server):
+        if not here:
+            return f"{how.url}, not asked"
+        served = Client(None, replace(how, retries=0)).lists()
+        return f"{how.url} serves {', '.join(served)}"
+    if isinstance(how, Vllm):
+        return f"{study.backend}, with {how.installed() if here else how.python or 'the interpreter there'}"
+    return study.backend
 
 
 def _shapes(study: Study, model: LoadedModel) -> Shapes:
@@ -194,14 +223,29 @@ def _device(device: str) -> str:
     return device
 
 
-def _enough(model: LoadedModel, study: Study) -> str:
-    pool = study.calibration_pool(max(256, study.calibration_tokens // 20))
-    tokens = sum(len(model.render(p.text)) for p in pool)
-    if tokens < study.calibration_tokens:
+def _on_file(study: Study, source: str) -> bool:
+    """Whether the calibration set of a source can be made here and now: from files, without a model's weights."""
+    if source == "generic":
+        return not study.generic_text or Path(study.generic_text.partition("?")[0]).exists()
+    if source == "prompt":
+        return not is_hub(study.calibration_problems or study.domain)
+    return Path(study.trace_source.partition("?")[0]).exists() and is_traces(study.trace_source)
+
+
+def _apart(test: ProblemSet, train: ProblemSet) -> str:
+    shared = {p.content_hash for p in test} & {p.content_hash for p in train}
+    if shared:
         raise DataError(
-            f"the {len(pool)} prompts have {tokens:,} tokens; calibration_tokens={study.calibration_tokens:,} asks for more"
+            f"{len(shared)} of the test problems are among the calibration problems; a model is not judged on what calibrated it"
         )
-    return f"{len(pool)} prompts have {tokens:,} tokens for the {study.calibration_tokens:,} asked for"
+    return f"none of the {len(test)} test problems is among the {len(train)} that were looked at"
+
+
+def _weights(study: Study) -> str:
+    folder = Path(study.model)
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise DataError(f"the folder {study.model!r} has no *.safetensors, the only kind of weights that is read")
+    return "safetensors" if folder.is_dir() else "as the hub or the package has them"
 
 
 def _room(study: Study, needed: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from racviz.calibration import CalibrationSet, calibration_set
+from racviz.errors import ParameterError
 from racviz.evaluation import Evaluation, evaluate
 from racviz.generation import Sampling, backend_key, opened
 from racviz.interchange import import_traces, is_traces
@@ -200,6 +201,8 @@ class Steps(Parameters):
 
     def evaluation(self, source: str, sparsity: float) -> Evaluation:
         """Sampled answers on the test problems; source `dense` is the model itself."""
+        if source != "dense":
+            self.can_answer()
         loaded = self.dense if source == "dense" else self.prune(source, sparsity)
         sampling = Sampling(self.budget, self.temperature, self.top_p, self.seed)
         key = dict(
@@ -214,6 +217,21 @@ class Steps(Parameters):
                 loaded, self.test(), sampling, samples=self.samples, **self._how
             ).save(folder / "data.parquet"), lambda folder: Evaluation.load(folder / "data.parquet"),
         )  # fmt: skip
+
+    def compares(self, *needed: str) -> None:
+        """Raise ParameterError where one of the sources that a report compares is not among those of the study."""
+        if missing := [source for source in needed if source not in self.sources]:
+            raise ParameterError(
+                f"sources must hold {' and '.join(needed)}, which this report compares; {', '.join(missing)} is missing."
+            )
+
+    def can_answer(self) -> None:
+        """Raise ParameterError where the backend cannot run the pruned models that are made on the way."""
+        if "://" in self.backend:
+            raise ParameterError(
+                f"backend={self.backend!r} serves one model, but pruned ones have to answer too; take 'hf' or 'vllm' here. (A server "
+                "can make traces and greedy rollouts; a pruned model that was saved and is served is evaluated by `racviz evaluate`.)"
+            )
 
     @property
     def _how(self) -> dict[str, Any]:

@@ -273,3 +273,33 @@ def test_ctrl_c_does_not_wait_for_the_server(tiny, served):
     next(rows)
     rows.close()  # as an interruption does
     assert time.monotonic() - began < 20 and all(t.daemon for t in threading.enumerate() if t.name.startswith("Thread"))
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.3])
+def test_a_model_pruned_by_little_is_told_from_the_dense_one(served, sparsity):
+    """On the embedded model, whose prompts alone are so sure that a third of its weights may go unnoticed."""
+    dense = rv.load_model("tiny-reasoner-small")
+    served.loaded = dense
+    pruned = rv.prune(
+        dense, rv.calibration_set("generic", dense, tokens=1024), method="wanda", sparsity=sparsity, progress=False
+    )
+    prompts = [Request(tuple(dense.render(p.text)), p.id) for p in rv.load_problems("arithmetic", limit=4)]
+    with pytest.raises(GenerationError, match="serves another model than"):
+        list(generate(pruned, prompts, Sampling(4, 0.0), backend=served.url))
+    assert len(list(generate(dense, prompts, Sampling(4, 0.0), backend=served.url))) == 4
+
+
+def test_a_study_whose_pruned_models_must_answer_refuses_a_server_before_it_begins(tmp_path):
+    study = rv.Study(backend="http://localhost:1", run=str(tmp_path / "run"))
+    for step in (study.evaluations, study.results, lambda: study.evaluation("rac", 0.5)):
+        with pytest.raises(
+            ParameterError, match="backend='http://localhost:1' serves one model, but pruned ones have to answer"
+        ):
+            step()
+
+
+def test_each_retry_is_told(tiny, served, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    served.faults[:] = [None] * 4 + [503]
+    with pytest.warns(UserWarning, match=r"failed with 503.*asking again \(1 of 5\)"):
+        rows_of(tiny, served)

@@ -242,7 +242,7 @@ def test_a_worker_ends_when_nobody_reads_it_any_more(tiny, stand_in):
         ("vllm?memory=90", "memory must be a share"),
         ("vllm?dtype=int8", "dtype must be auto, float32"),
         ("hf?workers=2", "'hf' without settings"),
-        ("vllm?python=/nowhere/python", "python must be the path of a Python interpreter"),
+        ("vllm?python=/nowhere/python", "python must be a Python interpreter with vLLM"),
         ("http://user:secret@host:8000", "holds a credential"),
         ("http://host:8000?api_key=secret", "credentials do not belong"),
         ("https://", "is no address like"),
