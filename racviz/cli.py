@@ -274,13 +274,13 @@ def evaluate(
 ) -> None:
     """Let a model answer test problems: accuracy with its standard error, CoT length, truncation."""
     import racviz as rv
-    from racviz.evaluation import refuse_unanswered
+    from racviz.grading import refuse_ungradable
     from racviz.store import Store
 
     _ready(backend)
     sampling = rv.Sampling(budget, temperature, top_p, seed)
     test = rv.load_problems(problems, split="test", limit=limit)
-    refuse_unanswered(test)
+    refuse_ungradable(test)
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     result = rv.evaluate(loaded, test, sampling, samples=samples, batch_size=batch_size, backend=backend, store=Store.default())
     if out:

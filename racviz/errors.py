@@ -36,6 +36,10 @@ class GenerationError(RacvizError, RuntimeError):
     """vLLM is missing, too old, out of memory or dead, or a server does not answer as it should. What was finished is kept."""
 
 
+class GradingError(RacvizError, RuntimeError):
+    """Answers cannot be graded here: what compares them did not start, or a program cannot be contained."""
+
+
 class NumericalError(RacvizError, ArithmeticError):
     """Weights, activations or a factorisation are not finite."""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from racviz.errors import DataError, ParameterError, check
 from racviz.generation import Opened, Sampling, opened
-from racviz.grading import grade
+from racviz.grading import Limits, grade_all, refuse_ungradable
 from racviz.models import LoadedModel
 from racviz.problems import Problem
 from racviz.progress import progress_bar
@@ -37,12 +37,26 @@ class Evaluation:
         """The mean of `correct` per problem, in the order of the problems."""
         return self.frame.groupby("problem_id", sort=False)["correct"].mean()
 
+    def pass_at(self, k: int) -> tuple[float, float]:
+        """The unbiased estimate of the chance that one of k samples is right, and its SE over problems (Chen et al. 2021).
+
+        Raises ParameterError where a problem has fewer than k samples.
+        """
+        groups = self.frame.groupby("problem_id", sort=False)["correct"]
+        check(1 <= k <= int(groups.size().min()), "k", k, f"from 1 to {groups.size().min()}, the samples of a problem")
+        each = groups.agg(lambda right: pass_at_k(len(right), int(right.sum()), k)).to_numpy(float)
+        return float(each.mean()), standard_error(each)
+
+    def quantiles(self, levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)) -> dict[float, float]:
+        """CoT length in tokens at these levels; of a thought that was cut off, what there is of it."""
+        return self.frame["think_tokens"].quantile(list(levels)).to_dict()
+
     def summary(self) -> dict[str, Any]:
         """accuracy, se, problems, samples, tokens (generated in all), mean_cot, median_cot, truncated (share)."""
         means, frame = self.per_problem(), self.frame
-        se = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
         return {
-            "accuracy": float(means.mean()), "se": se, "problems": len(means), "samples": int(frame["sample"].max()) + 1,
+            "accuracy": float(means.mean()), "se": standard_error(means.to_numpy(float)),
+            "problems": len(means), "samples": int(frame["sample"].max()) + 1,
             "tokens": int(frame["output_tokens"].sum()), "mean_cot": float(frame["think_tokens"].mean()),
             "median_cot": float(frame["think_tokens"].median()), "truncated": float((frame["finish_reason"] == "length").mean()),
         }  # fmt: skip
@@ -68,32 +82,51 @@ class Evaluation:
         )
 
 
+def standard_error(means: np.ndarray) -> float:
+    """Of the mean over problems: their sample standard deviation over √problems; NaN for a single one."""
+    return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """1 − C(n−c, k) / C(n, k), as a product that does not overflow: the chance that k of n samples, c of them right, hold a right one."""
+    if samples - right < k:
+        return 1.0
+    return float(1.0 - np.prod(1.0 - k / np.arange(samples - right + 1, samples + 1)))
+
+
 def evaluate(
     loaded: LoadedModel, problems: Sequence[Problem], sampling: Sampling = Sampling(), *, samples: int = 1, backend: str | Opened = "hf",
-    batch_size: int = 128, store: Store | None = None, allow_overlap: bool = False, progress: bool = True,
+    batch_size: int = 128, store: Store | None = None, allow_overlap: bool = False, limits: Limits = Limits(), unsafe: bool = False,
+    progress: bool = True,
 ) -> Evaluation:  # fmt: skip
-    """Answer each problem `samples` times and grade. `sampling.max_new_tokens` is the budget.
+    """Answer each problem `samples` times and grade (see `racviz.grading`). `sampling.max_new_tokens` is the budget.
 
-    Raises OverlapError for a problem that calibrated the model, DataError for problems without an answer key.
+    limits, unsafe: of the programs that are run where problems have tests.
+
+    Raises OverlapError for a problem that calibrated the model, DataError for problems without an answer key, SandboxError where
+    programs must be run and cannot be contained; the answers are kept in the store.
     """
     refuse_overlap({loaded.name: loaded}, [p.content_hash for p in problems], [p.id for p in problems], allow_overlap)
-    refuse_unanswered(problems)
+    refuse_ungradable(problems)
     traces = generate_traces(
         loaded, problems, sampling, samples=samples, backend=backend, batch_size=batch_size, store=store, progress=progress
     )
-    keys = {p.id: p.answer for p in problems}
+    by_id = {p.id: p for p in problems}
     import pandas as pd
 
-    rows = []
-    for t in traces:
-        answer = answer_text(loaded.tokenizer, t.output_ids, loaded.thinking)
-        if t.finish_reason == "length":
-            answer = None  # cut off: what stands there may be half an answer
-        rows.append({
-            "problem_id": t.problem_id, "sample": t.sample, "answer": answer, "correct": grade(answer, keys[t.problem_id]),
+    # of an answer that was cut off what stands there may be half of one
+    answers = [
+        None if t.finish_reason == "length" else answer_text(loaded.tokenizer, t.output_ids, loaded.thinking) for t in traces
+    ]
+    graded = grade_all(answers, [by_id[t.problem_id] for t in traces], limits=limits, unsafe=unsafe)
+    rows = [
+        {
+            "problem_id": t.problem_id, "sample": t.sample, "answer": answer, "correct": correct,
             "prompt_tokens": len(t.prompt_ids), "think_tokens": thought_length(loaded.tokenizer, t.output_ids, loaded.thinking)[0],
             "output_tokens": len(t.output_ids), "finish_reason": t.finish_reason, "output_ids": list(t.output_ids),
-        })  # fmt: skip
+        }
+        for t, answer, correct in zip(traces, answers, graded, strict=True)
+    ]  # fmt: skip
     label = {
         "model": loaded.name,
         "budget": sampling.max_new_tokens,
@@ -106,13 +139,6 @@ def evaluate(
         **{k: loaded.provenance[k] for k in ("sparsity", "sparsity_all") if k in loaded.provenance},
     }
     return Evaluation(pd.DataFrame(rows), label)
-
-
-def refuse_unanswered(problems: Sequence[Problem]) -> None:
-    """Raise DataError for problems without an answer to grade by."""
-    without = [p.id for p in problems if not p.answer.strip()]
-    if without:
-        raise DataError(f"{len(without)} problems have no answer to grade by (first: {without[0]!r}); add the column 'answer'.")
 
 
 def time_generation(

@@ -221,7 +221,7 @@ def test_what_would_stop_a_report_later_is_found(tiny_folder, tmp_path):
         ("figure2", "sources", dict(sources=["generic", "rac"]), "sources must hold prompt and rac"),
         ("figure2", "generic tokens", dict(generic_text=str(tmp_path / "text.txt")), "calibration_tokens|asks for more"),
         ("figure2", "rac tokens", dict(trace_source=str(tmp_path / "few.jsonl")), "asks for more"),
-        ("runtime", "answers", dict(test_problems=mine, calibration_problems="arithmetic"), "40 problems have no answer"),
+        ("runtime", "grading", dict(test_problems=mine, calibration_problems="arithmetic"), "40 problems have no answer"),
         ("runtime", "backend", dict(backend="http://127.0.0.1:9"), "serves one model"),
         ("figure2", "backend", dict(backend="http://127.0.0.1:9"), "no server answers"),
         ("figure2", "backend", dict(backend=f"vllm?python={sys.executable}"), "vLLM is not installed in"),

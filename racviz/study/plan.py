@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from racviz.errors import DataError, RacvizError, check, unknown
-from racviz.evaluation import refuse_unanswered
 from racviz.generation import check_backend
 from racviz.generation.server import Client, Server
 from racviz.generation.vllm import Vllm
+from racviz.grading import grader_of, refuse_ungradable
+from racviz.grading.sandbox import run_program
 from racviz.interchange import import_traces, is_traces
 from racviz.models import DTYPES, LoadedModel, check_device, locate, tokenizer_fingerprint
 from racviz.problems import DOMAINS, ProblemSet, is_hub, load_problems
@@ -103,7 +104,7 @@ def make_plan(
     )
     own = is_traces(study.trace_source)
     if test is not None and report in EVALUATING:
-        tried("answers", lambda: refuse_unanswered(test), lambda _: "every problem has one to grade by")
+        tried("grading", lambda: _gradable(test), str)
     train = tried("calibration problems", lambda: _problems(study, "calibration"),
                   lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}")  # fmt: skip
     if "generic" in study.sources:
@@ -239,6 +240,14 @@ def _apart(test: ProblemSet, train: ProblemSet) -> str:
             f"{len(shared)} of the test problems are among the calibration problems; a model is not judged on what calibrated it"
         )
     return f"none of the {len(test)} test problems is among the {len(train)} that were looked at"
+
+
+def _gradable(test: ProblemSet) -> str:
+    refuse_ungradable(test)
+    kinds = sorted({grader_of(p) for p in test})
+    if "program" in kinds:
+        run_program("")
+    return f"every problem has a key; {', '.join(kinds)}"
 
 
 def _weights(study: Study) -> str:

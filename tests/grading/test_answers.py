@@ -81,7 +81,7 @@ def test_an_earlier_box_is_not_the_answer(answer, key):
 
 
 def test_every_key_of_math_500_is_right_in_a_box():
-    path = Path(__file__).parents[2] / "shared" / "data" / "MATH-500.jsonl"
+    path = Path(__file__).parents[3] / "shared" / "data" / "MATH-500.jsonl"
     if not path.exists():
         pytest.skip("the slice of MATH-500 is not here")
     keys = [p.answer for p in load_problems(path)]

@@ -1,0 +1,53 @@
+"""Is this answer right? Exactly, as mathematics, or by running the program that it holds.
+
+The embedded domains are graded exactly (numbers by value), problems with tests by running the program in a sandbox, all others as
+mathematics. Grading many answers at once starts one helper process, and one sandbox a test case.
+"""
+
+from collections.abc import Sequence
+
+from racviz.errors import DataError
+from racviz.grading.answers import grade, last_boxed
+from racviz.grading.maths import MathsJudge
+from racviz.grading.programs import program_of, run_tests
+from racviz.grading.sandbox import Limits, SandboxError
+from racviz.problems import DOMAINS, Problem
+
+__all__ = ["Limits", "SandboxError", "grade", "grade_all", "grader_of", "last_boxed", "program_of", "refuse_ungradable"]
+
+
+def grader_of(problem: Problem) -> str:
+    """How a problem's answers are graded: `program` where it has tests, `exact` in the embedded domains, else `maths`."""
+    return "program" if problem.tests else "exact" if problem.domain in DOMAINS else "maths"
+
+
+def refuse_ungradable(problems: Sequence[Problem]) -> None:
+    """Raise DataError for problems with neither an answer nor tests to grade by."""
+    without = [p.id for p in problems if not p.answer.strip() and not p.tests]
+    if without:
+        raise DataError(
+            f"{len(without)} problems have no answer to grade by (first: {without[0]!r}); add the column 'answer', or 'tests' for programs."
+        )
+
+
+def grade_all(
+    answers: Sequence[str | None], problems: Sequence[Problem], *, limits: Limits = Limits(), unsafe: bool = False
+) -> list[bool]:
+    """Whether each answer (the text after the thought; None where there is none) is right for its problem.
+
+    limits: of each run of a program. unsafe: run programs even where the system cannot keep them from the network and from files.
+
+    Raises DataError for a problem without a key, SandboxError where programs must be run and cannot be contained.
+    """
+    refuse_ungradable(problems)
+    right = [False] * len(answers)
+    with MathsJudge() as judge:
+        for k, (answer, problem) in enumerate(zip(answers, problems, strict=True)):
+            kind = grader_of(problem)
+            if answer is None:
+                continue
+            if kind == "program":
+                right[k] = run_tests(program_of(answer), problem.tests, limits, unsafe=unsafe)
+            else:
+                right[k] = grade(answer, problem.answer) or (kind == "maths" and judge.equal(problem.answer, answer))
+    return right

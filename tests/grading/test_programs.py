@@ -1,0 +1,162 @@
+"""Programs against tests, in the two formats of LiveCodeBench."""
+
+import json
+import time
+
+import pytest
+
+from racviz.errors import DataError, GradingError
+from racviz.grading import Limits, SandboxError, grade_all, program_of
+from racviz.grading.programs import run_tests
+from racviz.grading.sandbox import run_program
+from racviz.problems import Problem
+
+try:
+    run_program("")
+    REFUSED = ""
+except SandboxError as error:
+    REFUSED = str(error)
+pytestmark = pytest.mark.skipif(bool(REFUSED), reason=REFUSED)
+
+
+def cases_of(*cases, function=None, kind="stdin"):
+    return json.dumps({"cases": [{"input": i, "output": o, "testtype": kind} for i, o in cases], "function": function})
+
+
+ADD = cases_of(("1 2\n", "3\n"), ("10 -4\n", "6"), ("0 0", "0\n\n"))
+GOOD = "a, b = map(int, input().split())\nprint(a + b)"
+
+
+@pytest.mark.parametrize("program", [GOOD, f"if __name__ == '__main__':\n    {GOOD.replace(chr(10), chr(10) + '    ')}",
+                                     "import sys\nprint(sum(map(float, sys.stdin.read().split())))"])  # fmt: skip
+def test_programs_that_are_right(program):
+    assert run_tests(program, ADD)
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["", "print(3)", GOOD.replace("+", "-"), "def broken(:", "raise SystemExit(1)", "print(input())", "import no_such_module",
+     GOOD + "\nprint('and more')", "print(3)\nraise SystemExit(3)"],
+)  # fmt: skip
+def test_programs_that_are_wrong(program):
+    assert not run_tests(program, ADD)
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["class Solution:\n    def pair(self, xs, k):\n        print('noise')\n        return [xs[0], k]", "def pair(xs, k): return (xs[0], k)",
+     "from typing import List\nclass Solution:\n    def other(self): ...\ndef pair(xs: List[int], k: int): return [xs[0], k]"],
+)  # fmt: skip
+def test_functions_are_called(program):
+    tests = cases_of(("[5, 6]\n7", "[5, 7]"), ("[1]\n2\n", "[1, 2]"), function="pair", kind="functional")
+    assert run_tests(program, tests)
+    assert not run_tests(program.replace("k]", "0]").replace("k)", "0)", 1) if "(xs[0], k)" not in program else "x = 1", tests)
+
+
+def test_the_last_block_is_the_program():
+    answer = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\n" + GOOD + "\n```\nDone."
+    assert program_of(answer) == GOOD + "\n" and program_of("no block") == "" and program_of("```py\nunfinished") == ""
+    problem = Problem("add", "Add two numbers.", tests=ADD)
+    assert grade_all([answer, "print(3)", None, f"```\n{GOOD}\n```"], [problem] * 4) == [True, False, False, True]
+
+
+@pytest.mark.parametrize("tests", ["not json", "[]", '{"cases": [{"input": "1"}]}', '{"cases": []}'])
+def test_tests_that_are_none(tests):
+    with pytest.raises(DataError, match="test"):
+        run_tests(GOOD, tests)
+
+
+def test_numbers_are_compared_by_value_and_lines_without_their_ends():
+    assert run_tests("print('1.50  2')\nprint(' x ')", cases_of(("", "1.5 2.0\nx")))
+    assert not run_tests("print('1.51 2')", cases_of(("", "1.5 2")))
+    assert not run_tests("print('a b')", cases_of(("", "a  b")))
+
+
+HOSTILE = {
+    "fork bomb": "import os\nfor _ in range(200):\n    try: os.fork()\n    except OSError: pass\n",
+    "infinite loop": "while True: pass",
+    "memory bomb": "x = []\nwhile len(x) < 40: x.append(bytearray(2**27))",
+    "writes outside": "open('OUTSIDE', 'w').write('x')\nprint(3)",
+    "reads a secret": "print(open('OUTSIDE').read())",
+    "reads passwords": "print(3 if open('/etc/passwd').read() else 3)",
+    "reads its parent": "import os\nprint(open(f'/proc/{os.getppid()}/environ').read())\nprint(3)",
+    "lists the folder of the user": "import os\nos.listdir(os.path.expanduser('~root'))\nprint(3)",
+    "opens a socket": "import socket\ns = socket.create_connection(('127.0.0.1', PORT), timeout=2)\nprint(3)",
+    "sends a datagram": "import socket\nsocket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', PORT))\nprint(3)",
+    "prints gigabytes": "for _ in range(20_000): print('x' * 100_000)",
+    "catches the time-out": "import signal\nfor k in (15, 24, 14, 1, 2): signal.signal(k, signal.SIG_IGN)\nwhile True:\n    try:\n"
+                            "        while True: pass\n    except BaseException: pass",
+    "fills the disk": "for k in range(200): open(f'f{k}', 'wb').write(b'x' * 10**6)\nprint(3)",
+    "kills everything": "import os, signal\nos.kill(-1, signal.SIGKILL)\nprint(3)",
+    "kills its group": "import os, signal\nos.killpg(0, signal.SIGKILL)",
+    "recurses": "f = lambda: f()\nimport sys; sys.setrecursionlimit(10**8)\nf()",
+    "sleeps": "import time\ntime.sleep(100)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_program_is_contained_graded_wrong_and_survived(name, tmp_path):
+    """Each is bounded itself, so that a broken sandbox harms nothing."""
+    import socket
+
+    secret = tmp_path / "secret"
+    secret.write_text("3")
+    secret.chmod(0o644)
+    with socket.socket() as listening, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        datagrams.bind(("127.0.0.1", listening.getsockname()[1]))
+        datagrams.setblocking(False)
+        program = HOSTILE[name].replace("OUTSIDE", str(secret)).replace("PORT", str(listening.getsockname()[1]))
+        began = time.monotonic()
+        assert not run_tests(program, cases_of(("", "3")), Limits(seconds=2.0))
+        assert time.monotonic() - began < 12
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(1)
+    assert secret.read_text() == "3"
+    assert run_tests(GOOD, ADD), "and the next one is graded"
+
+
+def test_what_a_program_leaves_behind_ends_with_it():
+    left = (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(77)\n    os._exit(0)\nprint(1)"
+    )
+    assert run_program(left).output.strip() == "1", "the first process of its own world"
+    import psutil
+
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "program.py" in " ".join(p.info["cmdline"] or [])]
+
+
+def test_a_program_has_no_environment_and_an_empty_folder(monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "s3cret")
+    ran = run_program("import os\nprint(dict(os.environ), os.listdir('.'), os.getuid() == 0)")
+    assert ran.ended and ran.output == "{} ['program.py'] False\n"
+
+
+def test_output_errors_and_input_of_any_size():
+    ran = run_program("import sys\nsys.stderr.write('because')\nsys.exit(4)")
+    assert (ran.status, ran.output, ran.error) == ("failed", "", "because")
+    big = "7" * 3_000_000
+    assert run_program("print(len(input()))", big).output == "3000000\n"
+    assert run_program("print(1)", big).output == "1\n", "one that does not read its input"
+    assert run_program("print('é\\x00')", "").output == "é\x00\n"
+    assert run_program("print('" + "\udc80" + "')").ended
+
+
+def test_where_nothing_contains_it_a_program_is_refused_unless_somebody_insists(monkeypatch, tmp_path):
+    from racviz.grading import sandbox
+
+    crippled = tmp_path / "launcher.py"
+    crippled.write_text(sandbox.LAUNCHER.read_text().replace('call("unshare", kinds', 'call("unshare", -1 if kinds else kinds'))
+    monkeypatch.setattr(sandbox, "LAUNCHER", crippled)
+    with pytest.raises(SandboxError, match="does not let a program be shut in.*unsafe=True") as caught:
+        run_program("print(1)")
+    assert isinstance(caught.value, GradingError)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seconds", 0), ("memory", 5), ("output", 0), ("files", 1.5), ("processes", 0)])
+def test_limits_are_checked(name, value):
+    from racviz.errors import ParameterError
+
+    with pytest.raises(ParameterError, match=name):
+        Limits(**{name: value})
