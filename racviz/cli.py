@@ -1,4 +1,4 @@
-"""The command line: `racviz traces | export | prune | errors | evaluate | report | demo | cache`, each usable alone on files."""
+"""The command line, `racviz COMMAND …`: each command usable alone on files."""
 
 import contextlib
 import re
@@ -330,6 +330,47 @@ def report(
         print(page)
     if not dry_run:
         print(reports.build_index(page.parent))
+
+
+@app.command()
+def sweep(
+    grid: Annotated[Path, typer.Argument(help="YAML: parameters of `racviz report`, each a value or a list of values.")],
+    workers: Annotated[int, typer.Option(help="Processes that share the cells, and the processors.")] = 1,
+    retry: Annotated[bool, typer.Option("--retry", help="Run the cells again that failed.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the cells and run nothing.")] = False,
+) -> None:
+    """Evaluate every cell of a grid; results.csv in the run's folder grows cell by cell, and the same command goes on from there."""
+    from racviz.sweep import Book, run_sweep, studies_of
+
+    if list_:
+        for study in studies_of(grid):
+            for source, sparsity in study.cells:
+                print(
+                    f"{study.model} {study.domain} {source} {sparsity:g} {study.method} {study.pattern} {study.mode} seed {study.seed}"
+                )
+        return
+    frame = run_sweep(grid, workers=workers, retry=retry)
+    folder = studies_of(grid)[0].folder
+    print(f"{len(frame)} cells: {folder / 'results.csv'}")
+    if failed := Book(folder).failed:
+        for cell, error in failed.items():
+            print(f"failed: {cell}: {error}", file=sys.stderr)
+        print("The same command with --retry runs them again.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def results(
+    run: Annotated[Path, typer.Argument(help="Folder of a run (runs/NAME), or its results.csv.")],
+    where: Annotated[list[str] | None, typer.Option(help="column=value; repeat for more columns.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns to show, with commas between.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Column to sort by.")] = None,
+) -> None:
+    """Show the results of a sweep or a report, or some of them."""
+    from racviz.sweep import chosen_results
+
+    frame = chosen_results(run, where or [], columns.split(",") if columns else None, sort)
+    print(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from racviz.errors import ParameterError
 from racviz.reports import parse_parameters
 from racviz.store import Store
 
-COMMANDS = ["traces", "export", "prune", "errors", "evaluate", "report", "demo", "cache"]
+COMMANDS = ["traces", "export", "prune", "errors", "evaluate", "sweep", "results", "report", "demo", "cache"]
 ROOT = Path(__file__).parents[1]
 
 

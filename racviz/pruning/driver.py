@@ -239,12 +239,13 @@ class _Run:
             moments = {name: statistics.of(name) for name in mine}
         elif mine:
             moments = block_moments(block, index, mine, stream, keep=on and self.mode == "one-pass", dtype=self.dtype)
-        rows = list(self._solve(mine, moments, bar)) if mine else []
+        kept = None if stream is not None else statistics
+        rows = list(self._solve(mine, moments, kept, bar)) if mine else []
         if stream is not None and on and (self.mode == "sequential" or not mine):
             run_block(block, index, stream, keep=True)
         return rows
 
-    def _solve(self, linears, moments, bar) -> Iterator[dict[str, Any]]:
+    def _solve(self, linears, moments, statistics, bar) -> Iterator[dict[str, Any]]:
         """Prune the linears of one block, those with the same input one after the other, so that one factor is held at a time."""
         groups: dict[int, list[str]] = {}
         for name in linears:
@@ -253,7 +254,10 @@ class _Run:
             groups.setdefault(id(moments[name]), []).append(name)
         for names in groups.values():
             moment = moments[names[0]]
-            inputs = LinearInputs(moment.mixed(*self.weights).float(), names[0])
+            if statistics is not None:
+                inputs = statistics.inputs_of(names[0], self.weights)
+            else:
+                inputs = LinearInputs(moment.mixed(*self.weights).float(), names[0])
             if inputs.dead.all():
                 raise ParameterError(
                     f"the second moment of {names[0]} is zero: it saw {moment.tokens[0]} prompt and {moment.tokens[1]} decode tokens, "

@@ -16,6 +16,7 @@ from racviz.calibration import DECODE, PROMPT, CalibrationSet
 from racviz.errors import NumericalError, ParameterError, unknown
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import Scope, decoder_blocks, full_precision
+from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block, visiting
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -104,6 +105,17 @@ class SecondMoments:
     model_fingerprint: str
     calibration: dict[str, Any]
     """Label, fingerprint and problems of the calibration set."""
+    keep_factors: bool = False
+    """Hold what solvers compute from each moment (as large as the moments, twice) for the next sparsity, pattern or method."""
+    _inputs: dict[Any, LinearInputs] = field(default_factory=dict, init=False, repr=False)
+
+    def inputs_of(self, name: str, weights: tuple[float, float]) -> LinearInputs:
+        """What a solver needs of the input of a linear, with prompt and decode tokens weighted so."""
+        key = (id(self.of(name)), weights)
+        made = self._inputs.get(key) or LinearInputs(self.of(name).mixed(*weights).float(), name)
+        if self.keep_factors:
+            self._inputs[key] = made
+        return made
 
     def of(self, name: str) -> Moment:
         """The moment of a linear. Raises ParameterError where there is none."""

@@ -61,40 +61,24 @@ class Study(Steps):
 
         self.can_answer()
         minutes = self.timing(timing_problems) if timing_problems else {}
-        rows = []
-        for source, sparsity in self.cells:
-            result, dense = self.evaluation(source, sparsity), source == "dense"
-            row = dict(
-                model=self.model,
-                domain=self.domain,
-                source=source,
-                mode=self.mode,
-                t_max=self.t_max,
-                budget=self.budget,
-                seed=self.seed,
-            )
-            row |= dict(
-                backend=self.backend,
-                scope=self.scope,
-                thirds=",".join(map(str, self.thirds)),
-                allocation=self.allocation,
-                pattern=self.pattern,
-            )
-            row |= dict(
-                method="dense" if dense else self.method,
-                sparsity=sparsity,
-                calibration_tokens=self._tokens_of(source),
-            )
-            row |= dict(
-                sparsity_all=0.0 if dense else result.label.get("sparsity_all"),
-                trace_source=self.trace_source if source in ("rac", "prompt-same-problems") else "",
-            )
-            row |= result.summary() | dict(minutes=minutes.get((source, sparsity)), timed_problems=timing_problems or None)
-            rows.append(row)
+        rows = [self.row(*cell, minutes.get(cell), timing_problems) for cell in self.cells]
         frame = pd.DataFrame(rows)[RESULT_COLUMNS].astype({"minutes": float, "timed_problems": float})
         write_text(self.folder / "results.csv", frame.to_csv(index=False))
         write_text(self.folder / "manifest.json", json.dumps(self.manifest(), indent=1, ensure_ascii=False))
         return frame
+
+    def row(self, source: str, sparsity: float, minutes: float | None = None, timed: int = 0) -> dict[str, Any]:
+        """One cell, evaluated, in the columns of results.csv. minutes: of a timing pass over the first `timed` problems."""
+        result, dense = self.evaluation(source, sparsity), source == "dense"
+        traced = source in ("rac", "prompt-same-problems")
+        row = {name: getattr(self, name) for name in ("model", "domain", "mode", "t_max", "budget", "seed", "backend")}
+        row |= {name: getattr(self, name) for name in ("scope", "allocation", "pattern")}
+        row |= dict(
+            source=source, thirds=",".join(map(str, self.thirds)), method="dense" if dense else self.method, sparsity=sparsity,
+            calibration_tokens=self._tokens_of(source), sparsity_all=0.0 if dense else result.label.get("sparsity_all"),
+            trace_source=self.trace_source if traced else "", minutes=minutes, timed_problems=timed or None,
+        )  # fmt: skip
+        return row | {key: value for key, value in result.summary().items() if key in RESULT_COLUMNS}
 
     def timing(self, count: int) -> dict[tuple[str, float], float]:
         """Minutes a cell for the first `count` test problems, from one timing pass on this machine."""

@@ -6,11 +6,8 @@ from dataclasses import replace
 from racviz.errors import check
 from racviz.store import write_text
 from racviz.study import Study
+from racviz.study.sharing import take_from
 from racviz.study.steps import Steps
-
-SHARED = ("dense", "tracer", "test", "traces", "calibration", "moments", "keys")
-"""What does not depend on the method, by the first word of its name in a study's memory."""
-
 
 MEASURED = ["decode_error", "decode_low", "decode_high", "solver_seconds"]
 
@@ -18,12 +15,8 @@ MEASURED = ["decode_error", "decode_low", "decode_high", "solver_seconds"]
 def with_method(study: Study, method: str) -> Study:
     """The same study with another solver; the model, the traces, the calibration sets and their moments are shared."""
     other = replace(study, method=method)
-    other._memo.update(_shared(study))
+    take_from(other, study)
     return other
-
-
-def _shared(study: Study) -> dict:
-    return {name: value for name, value in study._memo.items() if name.split(" ")[0] in SHARED}
 
 
 def compare_solvers(study: Study, methods: list[str]):
@@ -48,7 +41,7 @@ def compare_solvers(study: Study, methods: list[str]):
         measured = pd.DataFrame([_measured(one, row.source, row.sparsity) for row in tables[0].itertuples()], columns=MEASURED)
         results.append(pd.concat([tables[0].reset_index(drop=True), measured.astype(float)], axis=1))
         evaluations.append(tables[1])
-        study._memo.update(_shared(one))
+        take_from(study, one)
     table = pd.concat(results, ignore_index=True)
     write_text(study.folder / "results.csv", table.to_csv(index=False))
     manifest = study.manifest()

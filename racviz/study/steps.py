@@ -12,7 +12,7 @@ from racviz.interchange import import_traces, is_traces
 from racviz.models import LoadedModel, load_model
 from racviz.problems import ProblemSet, load_problems
 from racviz.progress import progress_bar
-from racviz.pruning import Scope, prune, second_moments
+from racviz.pruning import Scope, SecondMoments, prune, second_moments
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
 from racviz.store import key_of
 from racviz.study.parameters import Parameters
@@ -139,20 +139,24 @@ class Steps(Parameters):
 
         def make(folder: Path) -> None:
             how: dict[str, Any] = dict(calibration=calibration)
-            if mode == "one-pass" and len(self.sparsities) > 1 and self._moments_bytes() <= REUSED_MOMENTS:
-                how = dict(statistics=self._once(
-                    f"moments {source}", lambda: second_moments(self.dense, calibration, scope=self.scope, thirds=self.thirds)
-                ))  # fmt: skip
+            if mode == "one-pass" and self._moments_bytes() <= REUSED_MOMENTS:
+                how = dict(statistics=self._once(f"moments {source}", lambda: self._moments(calibration)))
             prune(self.dense, **how, **parameters, progress=self.progress).save(folder / "checkpoint")
 
         key = dict(model=self.dense.fingerprint, calibration=calibration.fingerprint, **parameters)
         label = f"{source} {sparsity:.0%} {mode}"
         return self._cached("checkpoints", key, make, lambda folder: self._load_pruned(folder / "checkpoint", label))
 
+    def _moments(self, calibration: CalibrationSet) -> SecondMoments:
+        """For every sparsity, pattern and method: a factor depends on none of them."""
+        made = second_moments(self.dense, calibration, scope=self.scope, thirds=self.thirds)
+        made.keep_factors = True
+        return made
+
     def _moments_bytes(self) -> int:
-        """What the second moments of all sources would take, at most: fp32, prompt and decode apart, a linear each."""
+        """What the second moments of all sources and their factors would take, at most: fp32, prompt and decode apart, a linear each."""
         linears = Scope(self.scope, self.thirds).linears(self.dense.model)
-        return len(self.sources) * sum(8 * linear.in_features**2 for mine in linears.values() for linear in mine.values())
+        return len(self.sources) * sum(16 * linear.in_features**2 for mine in linears.values() for linear in mine.values())
 
     def _load_pruned(self, folder: Path, label: str) -> LoadedModel:
         loaded = self._load(folder)

@@ -1,0 +1,334 @@
+"""A grid of cells: every model, source, sparsity, method, … that is asked for, each evaluated once and kept as it is finished.
+
+A grid is a mapping (or a YAML file) from a study's parameters to values; a list of values is an axis, and the cells are all combinations.
+Several grids in a list are put together. A cell depends on nothing but its parameters, so that it may run in any process; what cells share
+(traces, calibration sets, second moments, factors) is made once.
+"""
+
+import contextlib
+import itertools
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from racviz.errors import DataError, ParameterError, StorageError, check, unknown
+from racviz.generation import backend_key
+from racviz.progress import progress_bar
+from racviz.store import Store, explained, key_of, write_text
+from racviz.study import RESULT_COLUMNS, Study, as_parameters, study_from
+from racviz.study.parameters import parameter_names
+from racviz.study.sharing import hand_over
+
+LISTS = ("sources", "sparsities")
+"""Parameters that are lists themselves; all others are an axis where a list is given. (`thirds` is one where the list holds lists.)"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model, pruned in one way or dense, on one set of problems."""
+
+    study: Study = field(repr=False)
+    source: str
+    sparsity: float
+
+    @property
+    def name(self) -> str:
+        s = self.study
+        what = "dense" if self.source == "dense" else f"{self.source} {self.sparsity:.0%} {s.method} {s.pattern} {s.mode}"
+        return f"{s.model} {s.domain} {what}, seed {s.seed}"
+
+    @property
+    def key(self) -> str:
+        """Of everything that the result depends on: the content of the model, the calibration set and the problems."""
+        s = self.study
+        answers = dict(problems=s.test().fingerprint, budget=s.budget, temperature=s.temperature, top_p=s.top_p, seed=s.seed,
+                       samples=s.samples, backend=backend_key(s.backend))  # fmt: skip
+        return key_of(**answers, cell=s._cell_key(self.source, self.sparsity, s.mode))
+
+
+def studies_of(grid: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], store: Store | None = None) -> list[Study]:
+    """The studies of a grid: all combinations of its axes but sources and sparsities, which a study has itself.
+
+    Raises ParameterError for a key that is none (with the nearest), a value that is not allowed, or a combination that cannot be, before
+    anything runs; DataError for a file that is no YAML.
+    """
+    given = _read(Path(grid)) if isinstance(grid, str | Path) else grid
+    grids = [given] if isinstance(given, Mapping) else given
+    check(isinstance(grids, Sequence) and bool(grids), "grid", given, "a mapping of parameters to values, or a list of them")
+    studies: list[Study] = []
+    for each in grids:
+        check(isinstance(each, Mapping), "grid", each, "a mapping of parameters to values")
+        for key in each:
+            if key not in parameter_names():
+                raise unknown("a key of the grid", key, parameter_names())
+        axes = {key: value if _is_axis(key, value) else [value] for key, value in each.items()}
+        for key, values in axes.items():
+            check(bool(values), key, values, "a list that is not empty")
+        for values in itertools.product(*axes.values()):
+            chosen = dict(zip(axes, values, strict=True))
+            try:
+                study = study_from(chosen)
+            except ParameterError as error:
+                varied = ", ".join(f"{key}={chosen[key]}" for key in axes if len(axes[key]) > 1)
+                raise ParameterError(f"{error}" + (f" (in the grid, where {varied})" if varied else "")) from error
+            study = study if store is None else replace(study, store=store)
+            if study not in studies:
+                studies.append(study)
+    if len({study.run for study in studies}) > 1:
+        raise ParameterError(f"run must be one name for all of a sweep; not {', '.join(sorted({s.run for s in studies}))}.")
+    return studies
+
+
+def _is_axis(key: str, value: Any) -> bool:
+    if key == "thirds":
+        return isinstance(value, list | tuple) and any(isinstance(each, list | tuple) for each in value)
+    return isinstance(value, list | tuple) and key not in LISTS
+
+
+def _read(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"the grid {path} does not exist.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"the grid {path} is not a YAML file: {' '.join(str(error).split())}") from error
+
+
+def run_sweep(
+    grid: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], *, workers: int = 1, retry: bool = False,
+    store: Store | None = None, progress: bool = True,
+):  # fmt: skip
+    """Evaluate every cell of a grid; returns the frame of results.csv, which grows in the run's folder cell by cell.
+
+    Cells that are finished are not run again; those that failed are, with `retry`. workers: processes, which share the processors.
+
+    Raises ParameterError for a grid that cannot be (see `studies_of`), StorageError where another sweep is at work in the folder,
+    DataError where results.csv was changed by hand.
+    """
+    check(isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1, "workers", workers, "an integer >= 1")
+    studies = studies_of(grid, store)
+    for study in studies:
+        study.can_answer()
+    with _alone(studies[0].folder):
+        book = Book(studies[0].folder)
+        book.check()
+        cells = _prepared(studies, progress)
+        left = {key: cell for key, cell in cells.items() if book.wants(key, retry)}
+        with progress_bar(total=len(cells), desc="sweep", unit="cell", shown=progress) as bar:
+            bar.update(len(cells) - len(left))
+            for key, done in _rows(left, workers, progress):
+                book.add(key, done)
+                bar.update()
+        write_text(studies[0].folder / "manifest.json", json.dumps(studies[0].manifest(), indent=1, ensure_ascii=False))
+        return book.frame(list(cells))
+
+
+def _prepared(studies: list[Study], progress: bool) -> dict[str, Cell]:
+    """The cells by their keys, each once, and what they share made: models, traces, calibration sets."""
+    cells: dict[str, Cell] = {}
+    before = studies[0]
+    for study in progress_bar(studies, desc="calibrate", unit="study", shown=progress):
+        hand_over(before, study)
+        before = study
+        for source, sparsity in study.cells:
+            cell = Cell(study, source, sparsity)
+            cells.setdefault(cell.key, cell)
+    return cells
+
+
+def run_cell(parameters: dict[str, Any], source: str, sparsity: float, root: str) -> dict[str, Any]:
+    """One cell from its parameters alone: what a worker does, in this process or another, on this machine or another.
+
+    root: the folder of the store. Returns the row of results.csv; what was answered is in the store.
+    """
+    study = _study(json.dumps(parameters, sort_keys=True), root)
+    return study.row(source, sparsity)
+
+
+@lru_cache(maxsize=1)
+def _study(parameters: str, root: str) -> Study:
+    return replace(study_from(json.loads(parameters)), store=Store(Path(root)), progress=False)
+
+
+def _rows(cells: dict[str, Cell], workers: int, progress: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, what came of it) as cells are finished."""
+    if workers > 1 and len(cells) > 1:
+        yield from _rows_of_workers(cells, workers)
+        return
+    before = next((cell.study for cell in cells.values()), None)
+    for key, cell in cells.items():
+        hand_over(before, cell.study)
+        before, began = cell.study, time.monotonic()
+        try:
+            row = cell.study.row(cell.source, cell.sparsity)
+        except Exception as error:  # a cell that fails does not take the others with it
+            yield key, {"cell": cell.name, "error": f"{type(error).__name__}: {error}"}
+        else:
+            yield key, {"cell": cell.name, "row": row, "seconds": round(time.monotonic() - began, 3)}
+
+
+def _rows_of_workers(cells: dict[str, Cell], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    import torch
+
+    left, alone = dict(cells), 0
+    threads = max(1, torch.get_num_threads() // workers)
+    while left:
+        batch = dict(itertools.islice(left.items(), 1 if alone else None))
+        died = False
+        for key, row, error in _pooled(batch, workers, threads):
+            if isinstance(error, BrokenProcessPool):
+                died = True
+                if len(batch) > 1:
+                    continue  # any of those that ran may have been the one: they run again, one by one
+                error = RuntimeError("its worker died (most often memory ran out); take fewer workers or a smaller batch_size")
+            cell = left.pop(key)
+            yield key, {"cell": cell.name, **({"row": row} if error is None else {"error": f"{type(error).__name__}: {error}"})}
+        alone = workers + 1 if died and not alone else 0 if died else max(0, alone - 1)
+
+
+def _pooled(cells: dict[str, Cell], workers: int, threads: int) -> Iterator[tuple[str, Any, BaseException | None]]:
+    """(key, row, error) of cells in processes of their own, which end with the last, with an error, or with Ctrl-C."""
+    pool = ProcessPoolExecutor(
+        min(workers, len(cells)), mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
+    )
+    try:
+        futures = {
+            pool.submit(run_cell, as_parameters(c.study), c.source, c.sparsity, str(c.study.store.root)): key
+            for key, c in cells.items()
+        }
+        for future in as_completed(futures):
+            error = future.exception()
+            yield futures[future], None if error else future.result(), error
+    finally:
+        processes = list((getattr(pool, "_processes", None) or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+
+def _begin(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of a run. Raises StorageError where somebody else does."""
+    from filelock import FileLock, Timeout
+
+    with explained("write", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise StorageError(f"another sweep is at work in {folder}; wait for it, or name another run.") from error
+
+
+class Book:
+    """What has come of the cells of a run: cells.jsonl, a line a cell as it is finished, and results.csv, which is made from it."""
+
+    def __init__(self, folder: Path):
+        self.path, self.table = folder / "cells.jsonl", folder / "results.csv"
+        self.done: dict[str, dict[str, Any]] = {}
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # cut off when the run died
+                    entry = json.loads(line)
+                    self.done[entry.pop("key")] = entry
+
+    def wants(self, key: str, retry: bool) -> bool:
+        return key not in self.done or (retry and "error" in self.done[key])
+
+    def add(self, key: str, done: dict[str, Any]) -> None:
+        self.done[key] = done
+        with explained("write", self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" if file.tell() else "")  # so that a line that was cut off does not spoil this one
+            file.write(json.dumps({"key": key, **done}))
+        write_text(self.table, self.frame().to_csv(index=False, lineterminator="\n"))
+
+    @property
+    def failed(self) -> dict[str, str]:
+        return {entry["cell"]: entry["error"] for entry in self.done.values() if "error" in entry}
+
+    def frame(self, keys: list[str] | None = None):
+        """The rows in the columns of results.csv: all, or those of these cells in this order."""
+        import pandas as pd
+
+        chosen = self.done.keys() if keys is None else keys
+        rows = [self.done[key]["row"] for key in chosen if "row" in self.done.get(key, {})]
+        return pd.DataFrame(rows, columns=RESULT_COLUMNS).astype({"minutes": float, "timed_problems": float})
+
+    def check(self) -> None:
+        """Raise DataError where results.csv is not what the cells say."""
+        if not self.table.exists() or not self.path.exists():
+            return
+        ours, theirs = self.frame().to_csv(index=False, lineterminator="\n"), self.table.read_text(encoding="utf-8")
+        if ours != theirs:
+            both = itertools.zip_longest(ours.splitlines(), theirs.splitlines(), fillvalue="(nothing)")
+            number, (a, b) = next((k, pair) for k, pair in enumerate(both, 1) if pair[0] != pair[1])
+            raise DataError(
+                f"{self.table}, line {number}, was changed by hand: it is {b!r}, measured was {a!r}. Remove the file to have it made "
+                "anew from cells.jsonl, or keep your table under another name."
+            )
+
+
+def read_results(folder: str | Path):
+    """The results.csv of a run as a frame. Raises DataError for a file that is none, was changed by hand, or holds impossible values."""
+    import pandas as pd
+
+    table = Path(folder) / "results.csv" if Path(folder).is_dir() else Path(folder)
+    if not table.exists():
+        raise DataError(f"{table} does not exist; `racviz sweep` and the reports write it into the folder of their run.")
+    Book(table.parent).check()
+    try:
+        frame = pd.read_csv(table, keep_default_na=True)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{table} is not a table of results: {error}") from error
+    if missing := [name for name in RESULT_COLUMNS if name not in frame]:
+        raise DataError(f"{table} lacks the columns {', '.join(missing)} of a table of results.")
+    for name, low, high in (("accuracy", 0, 1), ("sparsity", 0, 1), ("truncated", 0, 1), ("tokens", 0, float("inf"))):
+        values = pd.to_numeric(frame[name], errors="coerce")
+        wrong = frame.index[(~values.between(low, high)) & frame[name].notna()]
+        if len(wrong):
+            raise DataError(f"{table}, line {wrong[0] + 2}: {name} is {frame[name][wrong[0]]!r}, which cannot be.")
+    return frame.fillna({"trace_source": ""})
+
+
+SHOWN = ("model", "source", "method", "sparsity", "seed", "problems", "accuracy", "se", "tokens", "median_cot", "truncated")
+
+
+def chosen_results(folder: str | Path, where: Sequence[str], columns: Sequence[str] | None = None, sort: str | None = None):
+    """Rows of a run's results where each `column=value` holds, in some of the columns. Raises ParameterError for a column that is none."""
+    frame = read_results(folder)
+    names = list(frame.columns)
+    for pair in where:
+        name, equals, value = pair.partition("=")
+        check(bool(equals), "where", pair, "column=value, such as source=rac")
+        if name not in names:
+            raise unknown("where", name, names)
+        same = frame[name].astype(str) == value
+        with contextlib.suppress(ValueError):
+            same |= frame[name].map(_number) == float(value)
+        frame = frame[same]
+    for name in [*(columns or ()), *filter(None, [sort])]:
+        if name not in names:
+            raise unknown("columns" if name in (columns or ()) else "sort", name, names)
+    return (frame.sort_values(sort, kind="stable") if sort else frame)[list(columns or SHOWN)]
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
