@@ -51,7 +51,7 @@ def false_equations(style: str, text: str) -> list[int]:
     if style == "places":
         text = text.replace(" times ", "   *   ")
     text = text.replace(" is ", " =  ")
-    number, op = r"\d+", r"\s*[-+*/]\s*" if style == "places" else "[-+*/]"
+    number, op = r"-?\d+", r"\s*[-+*/]\s*" if style == "places" else "[-+*/]"
     found = re.finditer(rf"(?<!\d)({number}(?:{op}{number})+) ?=\s*({number})", text)
     return [m.start(2) for m in found if eval(m[1]) != int(m[2])]  # noqa: S307, only digits and operators
 
