@@ -31,7 +31,7 @@ _HOMES = {
     "SecondMoments": "pruning", "reconstruction_errors": "reconstruction", "ReconstructionErrors": "reconstruction",
     "layerwise_errors": "reconstruction", "evaluate": "evaluation", "Evaluation": "evaluation", "time_generation": "evaluation",
     "import_traces": "interchange", "export_traces": "interchange", "to_dataset": "interchange", "load_texts": "texts",
-    "run_sweep": "sweep", "read_results": "sweep",
+    "run_sweep": "sweep", "read_results": "sweep", "published": "paper",
     "Study": "study", "run_report": "reports", "plan_report": "reports", "RacvizError": "errors",
 }  # fmt: skip
 _ROOMS = ("figures", "prompting", "statistics", "reports", "store")
@@ -40,8 +40,8 @@ __all__ = [
     "CalibrationSet", "Evaluation", "LoadedModel", "Problem", "ProblemSet", "RacvizError", "ReconstructionErrors", "Sampling",
     "SecondMoments", "Study", "Trace", "Traces", "__version__", "calibration_set", "evaluate", "export_traces",
     "figures", "generate_traces", "import_traces", "layerwise_errors", "load_model", "load_problems", "load_texts", "plan_report",
-    "prompting", "prune", "read_results", "reconstruction_errors", "reports", "run_report", "run_sweep", "second_moments", "statistics",
-    "store", "time_generation", "to_dataset",
+    "prompting", "prune", "published", "read_results", "reconstruction_errors", "reports", "run_report", "run_sweep", "second_moments",
+    "statistics", "store", "time_generation", "to_dataset",
 ]  # fmt: skip
 
 

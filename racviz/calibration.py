@@ -102,6 +102,7 @@ def calibration_set(
         raise unknown("source", source, SOURCES)
     check(not isinstance(texts, str), "texts", texts, "a list (or another iterable) of texts")
     check(isinstance(tokens, int) and tokens >= 1, "tokens", tokens, "an integer >= 1")
+    check(isinstance(seed, int) and seed >= 0, "seed", seed, "an integer >= 0")
     check(1 <= sequence_length, "sequence_length", sequence_length, "an integer >= 1")
     sequence_length = min(sequence_length, loaded.context)
     if packed and source == "generic":

@@ -1,16 +1,15 @@
 """The command line, `racviz COMMAND …`: each command usable alone on files."""
 
-import contextlib
+import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from racviz.errors import ParameterError, RacvizError
+from racviz.errors import ParameterError, RacvizError, StorageError
 
 
 class Commands(TyperGroup):
@@ -20,7 +19,10 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print("\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+            kept = "What was finished is kept; the same command goes on from there."
+            if ctx.invoked_subcommand == "prune" and not any(word.startswith("--workspace") for word in sys.argv):
+                kept = "Nothing was written. With --workspace FOLDER finished blocks are kept."
+            print(f"\nInterrupted. {kept}", file=sys.stderr)
             sys.exit(130)
         except RacvizError as error:
             print(f"racviz: {self.as_options(str(error), ctx)}", file=sys.stderr)
@@ -30,11 +32,18 @@ class Commands(TyperGroup):
         """A message about parameters of Python, in the words of the command that was given: `t_max=8` becomes `--t-max 8`."""
         command = self.commands.get(ctx.invoked_subcommand or "")
         names = {each.name: each.opts[0] for each in command.params if each.opts[0].startswith("--")} if command else {}
+        for name, option in (("max_new_tokens", "t_max"), ("max_new_tokens", "budget"), ("loaded", "model")):
+            if option in names:
+                names.setdefault(name, names[option])
 
         def said(found: re.Match) -> str:
             option, value = names.get(found[1]), found[2]
             return found[0] if option is None else option if value in ("True", "…") else f"{option} {value}"
 
+        begins = re.match(r"([a-z_]+) must", message)
+        if begins and begins[1] in names:
+            message = names[begins[1]] + message[begins.end(1) :]
+        message = re.sub(r"\b([a-z]+_[a-z_]+)(?= to \d)", lambda found: names.get(found[1], found[0]), message)  # lower … to 7
         return re.sub(r"\b([a-z_]+)=(True\b|…|'[^']*'|[\w.-]*)", said, message)
 
 
@@ -67,6 +76,19 @@ def _told(ctx: typer.Context, *names: str) -> list[str]:
     """Those of the options that were given on the command line."""
     sources = {name: ctx.get_parameter_source(name) for name in names}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def _writable(out: Path | None, folder: bool = False) -> None:
+    """Raise StorageError where a result could not be written in the end, before anything is made."""
+    if out is None:
+        return
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    blocked = there.is_file() and (folder or there != out.absolute())
+    wrong = "it is a folder" if out.is_dir() and not folder else f"{there} is a file" if blocked else ""
+    if not wrong and not os.access(there, os.W_OK):
+        wrong = f"no permission to write in {there}"
+    if wrong:
+        raise StorageError(f"cannot write {out}: {wrong}. Name another place by --out.")
 
 
 def _ready(backend: str) -> None:
@@ -115,6 +137,7 @@ def traces(
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise ParameterError(f"{shown} cannot be given with --from, which takes traces as they are.")
     _ready(backend)
+    _writable(out)
     given = None if from_ is not None else rv.load_problems(problems, split=split, limit=limit)
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     if from_ is not None:
@@ -194,6 +217,7 @@ def prune(
         raise ParameterError(
             f"out={str(out)!r} is the folder of the model itself, whose dense weights would be gone; name another."
         )
+    _writable(out, folder=True)
     solver_named(method), Scope(scope, chosen), Pattern.parse(pattern).resolve(sparsity)
     if source in ("rac", "prompt-same-problems") and not traces:
         raise ParameterError(f"--source {source} needs --traces: a file that `racviz traces` wrote, or others' traces.")
@@ -215,8 +239,7 @@ def prune(
         scope=scope,
         thirds=chosen,
     )
-    with _starting_anew(workspace):
-        pruned = rv.prune(loaded, calibration, **how, mode=mode, workspace=workspace, inplace=True)
+    pruned = rv.prune(loaded, calibration, **how, mode=mode, workspace=workspace, inplace=True)
     pruned.save(out)
     kept = pruned.provenance
     print(f"{kept['sparsity']:.1%} of {kept['linears']} linears are zero ({kept['sparsity_all']:.1%} of all parameters): {out}")
@@ -278,6 +301,7 @@ def evaluate(
     from racviz.store import Store
 
     _ready(backend)
+    _writable(out)
     sampling = rv.Sampling(budget, temperature, top_p, seed)
     test = rv.load_problems(problems, split="test", limit=limit)
     refuse_ungradable(test)
@@ -404,18 +428,6 @@ def cache(
         for row in entries:
             print(f"{row['kind']:<12} {row['key']}  {row['bytes'] / 2**20:9.2f} MiB  {row['created']}")
     print(f"{len(entries)} artefacts, {sum(row['bytes'] for row in entries) / 2**20:.1f} MiB in {store.root}")
-
-
-@contextlib.contextmanager
-def _starting_anew(workspace: Path | None) -> Iterator[None]:
-    """An interruption says that nothing is kept, where nothing is."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if workspace is not None:
-            raise
-        print("\nInterrupted; nothing was written. With --workspace FOLDER finished blocks are kept.", file=sys.stderr)
-        sys.exit(130)
 
 
 def _enough(tokens: int) -> int:

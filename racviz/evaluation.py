@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from racviz.errors import DataError, ParameterError, check
 from racviz.generation import Opened, Sampling, opened
 from racviz.grading import Limits, grade_all, refuse_ungradable
@@ -21,6 +19,7 @@ from racviz.problems import Problem
 from racviz.progress import progress_bar
 from racviz.prompting import answer_text, thought_length
 from racviz.reconstruction import refuse_overlap
+from racviz.statistics import pass_at_k, standard_error
 from racviz.store import Store
 from racviz.traces import generate_traces, read_parquet, write_parquet
 
@@ -80,18 +79,6 @@ class Evaluation:
             f"Evaluation({self.label.get('model')!r}: accuracy {s['accuracy']:.3f} ± {s['se']:.3f} (SE, n = {s['problems']}), "
             f"median CoT {s['median_cot']:.0f} tokens, {s['truncated']:.0%} truncated)"
         )
-
-
-def standard_error(means: np.ndarray) -> float:
-    """Of the mean over problems: their sample standard deviation over √problems; NaN for a single one."""
-    return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
-
-
-def pass_at_k(samples: int, right: int, k: int) -> float:
-    """1 − C(n−c, k) / C(n, k), as a product that does not overflow: the chance that k of n samples, c of them right, hold a right one."""
-    if samples - right < k:
-        return 1.0
-    return float(1.0 - np.prod(1.0 - k / np.arange(samples - right + 1, samples + 1)))
 
 
 def evaluate(

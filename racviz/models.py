@@ -159,10 +159,8 @@ def load_model(
     for parameter, values in model.named_parameters():
         if values.device.type != "meta" and not torch.isfinite(values).all():  # what is on disk is read block by block
             raise NumericalError(f"the weights of {name!r} are not finite in {parameter}; the checkpoint is damaged")
-    provenance, report = {}, None
-    if (source / "racviz.json").exists():
-        provenance = _provenance(source / "racviz.json")
-        report = _report(source / "racviz_report.csv")
+    provenance = provenance_of(source)
+    report = _report(source / "racviz_report.csv") if provenance else None
     made_by: dict[str, Any] = {"dtype": str(model.dtype)}
     if thinking != "auto" and form != detect_format(tokenizer):
         made_by |= {"thinking": asdict(form)}
@@ -208,7 +206,11 @@ def _report(path: Path):
     return pd.read_csv(path) if path.exists() else None
 
 
-def _provenance(path: Path) -> dict[str, Any]:
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """What racviz.json in the folder of a pruned model says; empty where there is none. Raises DataError where it is damaged."""
+    path = folder / "racviz.json"
+    if not path.exists():
+        return {}
     try:
         kept = dict(json.loads(path.read_text(encoding="utf-8")))
         return {k: v for k, v in kept.items() if k not in ("name", "fingerprint")}

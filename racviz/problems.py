@@ -124,7 +124,7 @@ class ProblemSet(Sequence[Problem]):
 
     @property
     def fingerprint(self) -> str:
-        text = json.dumps([[p.id, p.text, p.answer, p.content_hash] for p in self.problems])
+        text = json.dumps([[p.id, p.text, p.answer, p.content_hash, p.tests, p.domain] for p in self.problems])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     def to_frame(self):
@@ -250,6 +250,8 @@ def problem_of(
         values["difficulty"] = 0  # a column that nobody asked for, with words in it
     if instruction is not None:
         values["instruction"] = instruction
+    if isinstance(values.get("tests"), list | dict):
+        values["tests"] = json.dumps(values["tests"], ensure_ascii=False)
     texts = {key: _one(values[key], chosen[key], where) for key in values if key != "difficulty"}
     return Problem(**{"id": default_id} | texts, difficulty=values["difficulty"])
 

@@ -113,7 +113,7 @@ def detect_format(tokenizer) -> ThinkingFormat:
             continue
         if not template:
             return form
-        if form.end not in template:  # a tokenizer may have the tokens of a sibling that thinks
+        if form.end not in template and form.start not in template:  # a tokenizer may have the tokens of a sibling that thinks
             continue
         tail = _prompt_text(tokenizer, PROBE, form).rpartition(PROBE)[2]
         return PLAIN if form.end in tail else replace(form, opened=tail.rstrip().endswith(form.start))

@@ -65,14 +65,17 @@ def file_rows(path: Path) -> Iterator[Row]:
     for where, row in kind(path):
         if isinstance(row, dict):  # JSON may spell half of a surrogate pair, which no tokenizer takes
             for column, value in row.items():
-                if isinstance(value, str) and not _is_text(value):
+                if not _is_text(value):
                     raise DataError(f"{where}: the column {column!r} holds half of a surrogate pair, which is no text.")
         yield where, row
 
 
-def _is_text(value: str) -> bool:
+def _is_text(value: Any) -> bool:
+    """Whether all texts in a value can be written."""
+    if isinstance(value, dict | list):
+        return all(_is_text(each) for each in (value.values() if isinstance(value, dict) else value))
     try:
-        value.encode()
+        value.encode() if isinstance(value, str) else None
     except UnicodeEncodeError:
         return False
     return True

@@ -238,15 +238,13 @@ def test_a_problem_that_calibrated_does_not_judge(racviz, chain):
     refused(racviz("evaluate", folder / "rac", "--problems", "mine.jsonl"), "of the test problems calibrated the model")
 
 
-def test_what_cannot_be_written_is_said_and_the_work_kept(racviz, chain, tiny_folder, monkeypatch):
+def test_what_cannot_be_written_is_said_before_the_work(racviz, chain, tiny_folder, monkeypatch):
     folder, _ = chain
     monkeypatch.setenv("RACVIZ_CACHE", str(folder / "cache"))
     Path("file").write_text("")
     arguments = ["traces", tiny_folder, "--limit", 40, "--t-max", 24, "--batch-size", 32]
-    refused(
-        racviz(*arguments, "--out", "file/traces.parquet"), "could not write file/traces.parquet: a part of the path is a file"
-    )
-    refused(racviz(*arguments, "--out", "."), "could not write .: it is a folder")
+    refused(racviz(*arguments, "--out", "file/traces.parquet"), "cannot write file/traces.parquet: ")
+    refused(racviz(*arguments, "--out", "."), "cannot write .: it is a folder")
 
 
 def test_an_interruption_is_said_and_has_its_own_exit_code(racviz, tiny_folder, monkeypatch):
@@ -347,7 +345,7 @@ def test_traces_go_out_for_other_tools_and_come_back(racviz, chain, tiny_folder,
     folder, _ = chain
     assert racviz("export", str(folder / "own.parquet"), "--out", str(tmp_path / "ids.jsonl"))[0] == 0
     code, _, err = racviz("export", str(folder / "own.parquet"), "--out", str(tmp_path / "text.jsonl"), "--form", "text")
-    assert code == 1 and "loaded must be the model" in err
+    assert code == 1 and "--model must be the model" in err
     code, out, _ = racviz("export", str(folder / "own.parquet"), "--out", str(tmp_path / "text.jsonl"), "--form", "text",
                           "--model", str(tiny_folder))  # fmt: skip
     assert code == 0 and out == f"40 traces: {tmp_path / 'text.jsonl'}\n"
@@ -393,5 +391,34 @@ def test_an_interruption_of_prune_says_what_is_kept(racviz, tiny_folder, monkeyp
 
     monkeypatch.setattr(rv, "prune", interrupted)
     command = ("prune", tiny_folder, "--out", "x", "--source", "generic", "--tokens", "64")
-    assert "nothing was written. With --workspace" in racviz(*command)[2]
+    assert "Nothing was written. With --workspace" in racviz(*command)[2]
     assert "goes on from there" in racviz(*command, "--workspace", "w")[2]
+
+
+def test_what_cannot_be_written_in_the_end_is_said_at_once(racviz, tiny_folder):
+    Path("file").write_text("x")
+    Path("folder").mkdir()
+    prune = ("prune", "no-such-model", "--source", "generic")
+    refused(racviz(*prune, "--out", "file"), "cannot write file: ")
+    refused(racviz(*prune, "--out", "file/below"), "is a file. Name another place by --out")
+    refused(racviz("evaluate", "no-such-model", "--out", "folder"), "cannot write folder: it is a folder")
+    refused(racviz("evaluate", "no-such-model", "--out", "file/y.parquet"), "is a file")
+    assert Path("file").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["traces", "MODEL", "--t-max", "0"], "--t-max must be an integer >= 1"),
+        (["traces", "MODEL", "--t-max", "5000"], "with --t-max 5000"),
+        (["evaluate", "MODEL", "--budget", "5000"], "with --budget 5000"),
+        (["evaluate", "MODEL", "--budget", "20", "--batch-size", "0"], "--batch-size must be an integer >= 1"),
+        (["evaluate", "MODEL", "--samples", "0"], "--samples must be"),
+        (["evaluate", "MODEL", "--limit", "0"], "--limit must be"),
+        (["evaluate", "MODEL", "--seed", "-1"], "--seed must be an integer >= 0"),
+        (["prune", "MODEL", "--out", "x", "--source", "generic", "--sequence-length", "0"], "--sequence-length must be"),
+        (["prune", "MODEL", "--out", "x", "--source", "generic", "--seed", "-1"], "--seed must be an integer >= 0"),
+    ],
+)
+def test_parameters_are_called_by_their_options(racviz, tiny_folder, arguments, message):
+    refused(racviz(*[str(tiny_folder) if each == "MODEL" else each for each in arguments]), message)

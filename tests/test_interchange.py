@@ -386,3 +386,18 @@ def test_a_model_without_a_chat_template_takes_token_ids(tiny):
 def test_a_limit_that_is_none(tiny, limit):
     with pytest.raises(ParameterError, match="limit must be None or an integer >= 1"):
         import_traces([], tiny, limit=limit)
+
+
+@pytest.mark.parametrize(
+    "row", [dict(prompt_ids=None, output_ids=[5]), dict(prompt_ids=[1], output_ids=7), dict(input_ids=3, num_prompt_tokens=1)]
+)
+def test_ids_that_are_no_list(tiny, save, row):
+    with pytest.raises(DataError, match="line 1: .*_ids must be a list of token ids"):
+        import_traces(save([row]), tiny)
+
+
+def test_half_a_surrogate_inside_a_chat(tiny, tmp_path):
+    path = tmp_path / "half.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": "\\ud800"}, {"role": "assistant", "content": "x"}]}\n')
+    with pytest.raises(DataError, match="line 1: the column 'messages' holds half of a surrogate pair"):
+        import_traces(path, tiny)

@@ -229,6 +229,35 @@ def test_what_would_stop_a_report_later_is_found(tiny_folder, tmp_path):
     for report, what, given, message in cases:
         found = failed(plan_report(report, dict(model=str(tiny_folder), t_max=64, budget=64) | given))
         assert re.search(message, found.get(what, "")), (what, found)
+    test = rv.load_problems("arithmetic", limit=6)
+    test.save(tmp_path / "test.jsonl")
+    tiny = load_model(tiny_folder)
+    traces = rv.generate_traces(tiny, test, rv.Sampling(64), progress=False)
+    traces.save(tmp_path / "traces.parquet")
+    pruned = rv.prune(tiny, rv.calibration_set("rac", tiny, traces=traces, tokens=200), progress=False).save(
+        tmp_path / "pruned"
+    )
+    (tmp_path / "bad.jsonl").write_text(json.dumps({"prompt": "x", "tests": "none"}))
+    own = dict(test_problems=str(tmp_path / "test.jsonl"), calibration_problems="arithmetic")
+    bad = own | dict(test_problems=str(tmp_path / "bad.jsonl"))
+    more = [
+        (
+            "figure2",
+            "rac tokens",
+            own | dict(trace_source=str(tmp_path / "traces.parquet"), calibration_tokens=300),
+            "of the test problems are in it",
+        ),
+        ("runtime", "what calibrated the model", dict(model=str(pruned)), "of the test problems calibrated"),
+        ("runtime", "grading", bad, "its tests cannot be read"),
+        ("solvers", "traced tokens", dict(calibration_problems=mine, calibration_tokens=100_000), "at most"),
+    ]
+    for report, what, given, message in more:
+        found = failed(plan_report(report, dict(model=str(tiny_folder), t_max=64, budget=64) | given))
+        assert re.search(message, found.get(what, "")), (what, found)
+    with pytest.raises(ParameterError, match="methods must be"):
+        plan_report("solvers", dict(methods=[]))
     folder = shutil.copytree(tiny_folder, tmp_path / "without")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    assert "git lfs pull" in failed(plan_report("figure2", dict(model=str(folder))))["weights"]
     (folder / "model.safetensors").unlink()
     assert "has no *.safetensors" in failed(plan_report("figure2", dict(model=str(folder))))["weights"]

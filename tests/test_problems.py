@@ -287,3 +287,16 @@ def test_texts_are_no_problems(tiny):
 
     with pytest.raises(ParameterError, match="problems must be a ProblemSet or Problems, such as.*not 'hi'"):
         generate_traces(tiny, ["hi"])
+
+
+def test_what_grades_is_part_of_the_fingerprint():
+    one = Problem("a", "x", "1")
+    prints = {
+        ProblemSet((p,), "n", "test").fingerprint
+        for p in (one, dataclasses.replace(one, tests="{}"), dataclasses.replace(one, domain="d"))
+    }
+    assert len(prints) == 3
+
+
+def test_tests_may_be_an_object(write):
+    assert json.loads(load_problems(write('{"prompt": "x", "tests": {"cases": []}}\n'))[0].tests) == {"cases": []}

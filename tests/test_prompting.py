@@ -219,3 +219,8 @@ def test_a_format_of_one_s_own_may_be_an_object(with_template):
     assert thinking_format(with_template(INSTRUCT), form) == form
     with pytest.raises(ParameterError, match="thinking must be a format's name.*not None"):
         thinking_format(with_template(INSTRUCT), None)
+
+
+def test_a_template_that_opens_a_thought_and_never_names_its_end(with_template):
+    tokenizer = with_template(INSTRUCT.replace("'<assistant>' -}}", "'<assistant><think>\\n' -}}"))
+    assert thinking_format(tokenizer) == thinking_format(tokenizer, "deepseek-r1") == ThinkingFormat(opened=True)

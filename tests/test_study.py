@@ -474,7 +474,7 @@ def test_solvers_side_by_side(tiny_folder, tmp_path):
     study = study_in(tmp_path, tiny_folder)
     results, evaluations = compare_solvers(study, ["magnitude", "sparsegpt", "magnitude"])
     assert results["method"].tolist() == ["dense", "magnitude", "magnitude", "sparsegpt", "sparsegpt"]
-    assert list(results.columns) == RESULT_COLUMNS + MEASURED
+    assert list(results.columns) == [*RESULT_COLUMNS, *MEASURED, "variant"]
     alone = study_in(tmp_path, tiny_folder, method="sparsegpt", run=str(tmp_path / "alone"))
     row = results[(results["method"] == "sparsegpt") & (results["source"] == "rac")].iloc[0]
     frame = alone.errors(0.5).frame.query("phase == 'decode'")
@@ -505,3 +505,15 @@ def test_the_domain_of_given_problems_is_their_name():
         ):
             Study(test_problems="x.jsonl", sources=sources)
     assert study_from(as_parameters(Study(**given))) == Study(**given)
+
+
+@pytest.mark.parametrize("change", [dict(sources=["rac", "rac"]), dict(sparsities=[0.5, 0.5]), dict(seed=-1)])
+def test_nothing_is_counted_twice_and_seeds_are_counts(change):
+    with pytest.raises(ParameterError, match="nothing stands twice|seed must be an integer >= 0"):
+        Study(**change)
+
+
+def test_a_timing_pass_of_fewer_than_no_problems(tiny_folder, tmp_path):
+    for count in (-1, "abc", True):
+        with pytest.raises(ParameterError, match="timing_problems must be an integer >= 0"):
+            study_in(tmp_path, tiny_folder).results(count)

@@ -43,7 +43,7 @@ class Sampling:
         number = isinstance(self.temperature, int | float) and 0 <= self.temperature < float("inf")
         check(number, "temperature", self.temperature, "a number >= 0 (0 is greedy)")
         check(isinstance(self.top_p, int | float) and 0 < self.top_p <= 1, "top_p", self.top_p, "a number in (0, 1]")
-        check(isinstance(self.seed, int), "seed", self.seed, "an integer")
+        check(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer >= 0")
 
 
 @dataclass(frozen=True)

@@ -128,9 +128,16 @@ class Client:
         from racviz.generation.hf import stop_ids
 
         stops = sorted(stop_ids(self.loaded))
+        room = len(self.loaded.model.get_input_embeddings().weight)
         choice = self._ask(request.prompt_ids, max_tokens=sampling.max_new_tokens, temperature=sampling.temperature,
                            top_p=sampling.top_p, seed=request.seed(sampling) >> 1, stop_token_ids=stops)  # fmt: skip
-        return completion_of(choice["token_ids"], choice.get("finish_reason"), choice.get("stop_reason"))
+        ids = choice["token_ids"]
+        if not all(isinstance(k, int) and 0 <= k < room for k in ids) or len(ids) > sampling.max_new_tokens:
+            raise GenerationError(
+                f"the server at {self.how.url} gives what was not asked for: {len(ids)} tokens for a cap of {sampling.max_new_tokens}, or "
+                f"ids that are none of the {room:,} of {self.loaded.name!r}. {KEPT}"
+            )
+        return completion_of(ids, choice.get("finish_reason"), choice.get("stop_reason"))
 
     def _ask(self, prompt: Sequence[int], name: str = "", **how: Any) -> dict[str, Any]:
         """The one choice of a completion. The server is told neither to add tokens nor to leave out special ones."""
@@ -139,6 +146,7 @@ class Client:
         answer = self._send("/v1/completions", body)
         try:
             (choice,) = answer["choices"]
+            choice = dict(choice)
         except (KeyError, TypeError, ValueError):
             raise GenerationError(
                 f"the server at {self.how.url} does not answer as vLLM does: {str(answer)[:200]}. {KEPT}"
@@ -152,10 +160,6 @@ class Client:
             )
         return choice
 
-    def lists(self) -> list[str]:
-        """The models that the server says it serves. Raises GenerationError where it does not answer as vLLM does."""
-        return list(self._models())
-
     def _models(self) -> dict[str, dict[str, Any]]:
         answer = self._send("/v1/models")
         try:
@@ -166,18 +170,24 @@ class Client:
     def _serves(self, requests: Sequence[Request], sampling: Sampling) -> str:
         """The name of the model that is served, which must be the one that is loaded and have room for the longest request."""
         models = self._models()
+        longest = max(len(r.prompt_ids) for r in requests) + sampling.max_new_tokens
+        name = self.choose(longest, models)
+        self.allowed = SAME_NAME if self._is_it(name, str(models[name].get("root", ""))) else SAME_MODEL
+        return name
+
+    def choose(self, longest: int, models: dict[str, dict[str, Any]] | None = None) -> str:
+        """The name of the model to ask for sequences of up to `longest` tokens. Raises where there is none such, or it has no room."""
+        models = self._models() if models is None else models
         name = self.how.model or next(iter(models), "")
         if name not in models or (not self.how.model and len(models) > 1):
             raise ParameterError(
                 f"backend: model must be one that {self.how.url} serves ({', '.join(models)}); not {self.how.model!r}."
             )
-        longest = max(len(r.prompt_ids) for r in requests) + sampling.max_new_tokens
         room = models[name].get("max_model_len")
-        self.room = room if isinstance(room, int) else self.loaded.context
+        self.room = room if isinstance(room, int) else max(longest, self.loaded.context)
         if longest > self.room:
             raise GenerationError(f"the server at {self.how.url} takes {room} tokens; the longest request may need {longest}: "
                                   "lower max_new_tokens, or start it with a larger --max-model-len.")  # fmt: skip
-        self.allowed = SAME_NAME if self._is_it(name, str(models[name].get("root", ""))) else SAME_MODEL
         return name
 
     def _is_it(self, *names: str) -> bool:
@@ -203,7 +213,10 @@ class Client:
         import torch
 
         choice = self._ask(prompt, name, max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        theirs = [next(iter(each.values()))["logprob"] for each in choice.get("prompt_logprobs") or [] if each]
+        try:
+            theirs = [float(next(iter(each.values()))["logprob"]) for each in choice.get("prompt_logprobs") or [] if each]
+        except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
+            theirs = []
         if len(theirs) != len(prompt) - 1:
             raise GenerationError(
                 f"the server at {self.how.url} gives no prompt_logprobs, by which the model is told; pass verify=false."
@@ -234,7 +247,7 @@ class Client:
         url, wait = self.how.url, self.how.timeout if body else min(LISTING, self.how.timeout)
         try:
             with OPENER.open(urllib.request.Request(url + path, data, headers), timeout=wait) as answer:
-                return json.load(answer)
+                return json.loads(_read(answer, wait))
         except urllib.error.HTTPError as error:
             said = error.read(2000).decode("utf-8", "replace")
             if error.code in (401, 403):
@@ -259,6 +272,16 @@ class Client:
             raise _TryAgain(
                 f"no server answers at {url}: {reason}; start it with `vllm serve MODEL`, or give its address"
             ) from None
+
+
+def _read(answer: Any, seconds: float) -> bytes:
+    """All of an answer. Raises TimeoutError where it takes longer, however slowly it drips."""
+    end, parts = time.monotonic() + seconds, []
+    while part := answer.read1(65536):
+        parts.append(part)
+        if time.monotonic() > end:
+            raise TimeoutError
+    return b"".join(parts)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -7,9 +7,9 @@ mathematics. Grading many answers at once starts one helper process, and one san
 from collections.abc import Sequence
 
 from racviz.errors import DataError
-from racviz.grading.answers import grade, last_boxed
+from racviz.grading.answers import grade, last_boxed, same_base
 from racviz.grading.maths import MathsJudge
-from racviz.grading.programs import program_of, run_tests
+from racviz.grading.programs import cases_of, program_of, run_tests
 from racviz.grading.sandbox import Limits, SandboxError
 from racviz.problems import DOMAINS, Problem
 
@@ -22,8 +22,11 @@ def grader_of(problem: Problem) -> str:
 
 
 def refuse_ungradable(problems: Sequence[Problem]) -> None:
-    """Raise DataError for problems with neither an answer nor tests to grade by."""
+    """Raise DataError for problems with neither an answer nor tests to grade by, and for tests that cannot be read."""
     without = [p.id for p in problems if not p.answer.strip() and not p.tests]
+    for problem in problems:
+        if problem.tests:
+            cases_of(problem.tests, f"problem {problem.id!r}")
     if without:
         raise DataError(
             f"{len(without)} problems have no answer to grade by (first: {without[0]!r}); add the column 'answer', or 'tests' for programs."
@@ -49,5 +52,7 @@ def grade_all(
             if kind == "program":
                 right[k] = run_tests(program_of(answer), problem.tests, limits, unsafe=unsafe)
             else:
-                right[k] = grade(answer, problem.answer) or (kind == "maths" and judge.equal(problem.answer, answer))
+                right[k] = grade(answer, problem.answer)
+                if kind == "maths" and not right[k] and same_base(answer, problem.answer):
+                    right[k] = judge.equal(problem.answer, answer)
     return right

@@ -47,6 +47,16 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
+BASE = re.compile(r"_\{?(\d+)\}?\s*$")
+
+
+def same_base(answer: str, key: str) -> bool:
+    """False where an answer names another base than a key such as 52_8, which math-verify overlooks."""
+    wanted, boxed = BASE.search(_plain(key)), last_boxed(answer)
+    found = BASE.search(_plain(answer if boxed is None else boxed).rstrip(". "))
+    return wanted is None or found is None or found[1] == wanted[1]
+
+
 def _number(text: str) -> Decimal:
     """`1,234.50` is a number, `1,2` is none: commas count only where they part thousands."""
     return Decimal(text.replace(",", "") if THOUSANDS.fullmatch(text) else text)

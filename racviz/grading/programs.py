@@ -34,27 +34,33 @@ def program_of(answer: str) -> str:
     return found[-1] if found else ""
 
 
+def cases_of(tests: str, where: str = "a problem") -> tuple[list[tuple[str, str, str]], str | None]:
+    """(input, output, kind) of each case, and the function to call. Raises DataError for tests that are not of the form above."""
+    try:
+        read = json.loads(tests)
+        cases, name = [(c["input"], c["output"], c.get("testtype", "stdin")) for c in read["cases"]], read.get("function")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{where}: its tests cannot be read ({error!r}); they are {{'cases': [{{'input', 'output'}}, …]}}."
+        ) from error
+    if not cases or not all(isinstance(each, str) for case in cases for each in case) or not isinstance(name, str | None):
+        raise DataError(f"{where}: its tests must be at least one case, with input, output and testtype all texts.")
+    return cases, name
+
+
 def run_tests(program: str, tests: str, limits: Limits = Limits(), *, unsafe: bool = False) -> bool:
     """Whether a program passes all cases; stops at the first that it fails.
 
     Raises DataError for tests that are not of the form above, SandboxError where the program cannot be contained.
     """
-    try:
-        read = json.loads(tests)
-        cases, name = [(c["input"], c["output"], c.get("testtype", "stdin")) for c in read["cases"]], read.get("function")
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"the tests of a problem cannot be read: {error}. They are {{'cases': [{{'input', 'output'}}, …]}}."
-        ) from error
-    if not cases:
-        raise DataError("a problem to be solved by a program has no test cases.")
+    cases, name = cases_of(tests)
     if not program.strip():
         return False
 
     def passes(case: tuple[str, str, str]) -> bool:
         given, wanted, kind = case
         if kind == "functional" or name:
-            ran = run_program(program + CALL % json.dumps(name), given, limits, unsafe=unsafe)
+            ran = run_program(program + CALL % json.dumps(name), given, limits, unsafe=unsafe, name="solution")
             return ran.ended and _same_value(ran, wanted)
         ran = run_program(program, given, limits, unsafe=unsafe)
         return ran.ended and _same_lines(ran.output, wanted)

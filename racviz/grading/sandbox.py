@@ -61,8 +61,12 @@ class Ran:
         return self.status == "ended"
 
 
-def run_program(program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False) -> Ran:
-    """Run a Python program with `given` as its input.
+def run_program(
+    program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False, name: str = "__main__"
+) -> Ran:
+    """Run a Python program with `given` as its input. name: its `__name__`.
+
+    It finds the names of `typing`, `collections`, `math` and the like, which starter code takes for granted, as LiveCodeBench gives them.
 
     unsafe: run it even where the system cannot keep it from the network and from files; limits and the empty environment hold all the same.
     Only the standard library, and what the base interpreter has, can be imported.
@@ -73,13 +77,13 @@ def run_program(program: str, given: str = "", limits: Limits = Limits(), *, uns
         raise SandboxError("programs are run on Linux only, which can contain them; here none was run.")
     with tempfile.TemporaryDirectory(prefix="racviz-program-") as scratch:
         os.chmod(scratch, 0o711)
-        for name in ("work", "python"):
-            (Path(scratch) / name).mkdir()
+        for part in ("work", "python"):
+            (Path(scratch) / part).mkdir()
         base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
         prefix = os.path.realpath(sys.base_prefix)
         spec = asdict(limits) | {
             "folder": str(Path(scratch) / "work"), "python": str(Path(scratch) / "python"), "prefix": prefix,
-            "executable": os.path.relpath(base, prefix), "unsafe": unsafe,
+            "executable": os.path.relpath(base, prefix), "unsafe": unsafe, "name": name,
             "readable": [path for path in READABLE if os.path.exists(path)],
         }  # fmt: skip
         (Path(scratch) / "spec.json").write_text(json.dumps(spec | {"program": _text(program)}), encoding="utf-8")

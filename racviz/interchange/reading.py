@@ -204,6 +204,9 @@ class _Reader:
     def found(self, row: Mapping[str, Any], where: str) -> Iterator[_Found]:
         """The rollouts of a row."""
         said = row.get("finish_reason")
+        for name in ("prompt_ids", "output_ids", "input_ids"):
+            if name in row and not isinstance(row[name], list | tuple):
+                raise DataError(f"{where}: {name} must be a list of token ids; not {row[name]!r}.")
         if "prompt_ids" in row and "output_ids" in row:
             yield self._of_ids(row["prompt_ids"], row["output_ids"], where, said)
             return

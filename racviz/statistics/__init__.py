@@ -1,5 +1,17 @@
 """Numbers with their uncertainty, and the sentences that reports print: all of them computed, none of them written down."""
 
+from racviz.statistics.cells import (
+    accuracy_table,
+    best_of,
+    mcnemar,
+    pass_at_k,
+    pass_table,
+    seed_differences,
+    seed_interval,
+    seed_sentence,
+    standard_error,
+    within_budgets,
+)
 from racviz.statistics.estimates import (
     Interval,
     PairedDifference,
@@ -28,20 +40,30 @@ from racviz.statistics.sentences import (
     solver_sentence,
 )
 from racviz.statistics.sizes import size_sentence, stored_bytes
+from racviz.statistics.thoughts import circle_sentence, circles, divergence, loop, repetition, survival
 
 __all__ = [
     "Interval",
     "PairedDifference",
     "accuracy_numbers",
     "accuracy_sentence",
+    "accuracy_table",
     "as_frame",
+    "best_of",
     "bootstrap_interval",
+    "circle_sentence",
+    "circles",
+    "divergence",
     "holm",
     "label_of",
     "layer_sentence",
     "length_numbers",
     "length_sentence",
+    "loop",
+    "mcnemar",
     "paired_difference",
+    "pass_at_k",
+    "pass_table",
     "per_problem_ratio",
     "pretty",
     "ratio",
@@ -49,10 +71,17 @@ __all__ = [
     "ratio_numbers",
     "ratio_sentence",
     "ratio_table",
+    "repetition",
     "runtime_sentence",
+    "seed_differences",
+    "seed_interval",
+    "seed_sentence",
     "size_sentence",
     "solver_sentence",
+    "standard_error",
     "stored_bytes",
     "summary_ratio",
+    "survival",
     "thought_lengths",
+    "within_budgets",
 ]

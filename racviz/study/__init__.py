@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import ParameterError, unknown
+from racviz.errors import ParameterError, check, unknown
 from racviz.evaluation import time_generation
 from racviz.generation import Sampling
 from racviz.models import LoadedModel
@@ -37,19 +37,38 @@ class Study(Steps):
         """(source, sparsity): the dense model first, then every source at every sparsity."""
         return [("dense", 0.0), *((source, sparsity) for sparsity in self.sparsities for source in self.sources)]
 
-    def evaluations(self):
-        """A row a sample over all cells, with the cell's source, method, sparsity, mode and budget."""
+    def evaluations(self, ids: bool = False):
+        """A row a sample over all cells, with the cell's source, method, sparsity, mode and budget. ids: with output_ids."""
         import pandas as pd
 
         self.can_answer()
         frames = []
         for source, sparsity in self._shown(self.cells, "evaluate"):
-            frame = self.evaluation(source, sparsity).frame.drop(columns="output_ids")
+            frame = self.evaluation(source, sparsity).frame
+            frame = frame if ids else frame.drop(columns="output_ids")
             method = "dense" if source == "dense" else self.method
             cell = dict(source=source, method=method, sparsity=sparsity, mode=self.mode, budget=self.budget, model=self.model)
             cell |= dict(domain=self.domain, seed=self.seed, calibration_tokens=self._tokens_of(source))
             frames.append(frame.assign(**cell))
         return pd.concat(frames, ignore_index=True)
+
+    def thoughts(self, sparsity: float, count: int = 3) -> list[dict[str, Any]]:
+        """The answers of the dense and the pruned models to a few test problems, as the texts of their tokens: problem_id, tokens and
+        correct, each by source. Problems that the dense model answers come first.
+        """
+        frames = {"dense": self.evaluation("dense", 0.0).frame}
+        frames |= {source: self.evaluation(source, sparsity).frame for source in self.sources}
+        first = {source: frame[frame["sample"] == 0].set_index("problem_id") for source, frame in frames.items()}
+        order = first["dense"].sort_values("correct", ascending=False, kind="stable").index[:count]
+        decode = self.dense.tokenizer.decode
+        return [
+            {
+                "problem_id": name,
+                "tokens": {source: [decode([k]) for k in frame.loc[name, "output_ids"]] for source, frame in first.items()},
+                "correct": {source: bool(frame.loc[name, "correct"]) for source, frame in first.items()},
+            }
+            for name in order
+        ]
 
     def results(self, timing_problems: int = 0):
         """A row a cell, in the columns of results.csv; also written to the run folder, with its manifest.
@@ -60,6 +79,7 @@ class Study(Steps):
         import pandas as pd
 
         self.can_answer()
+        check_timing(timing_problems)
         minutes = self.timing(timing_problems) if timing_problems else {}
         rows = [self.row(*cell, minutes.get(cell), timing_problems) for cell in self.cells]
         frame = pd.DataFrame(rows)[RESULT_COLUMNS].astype({"minutes": float, "timed_problems": float})
@@ -132,6 +152,12 @@ class Study(Steps):
                 continue
             flat += [(name, str(item)) for name, item in value.items()] if isinstance(value, dict) else [(key, str(value))]
         return pd.DataFrame(flat, columns=["key", "value"])
+
+
+def check_timing(count: object) -> None:
+    """Raise ParameterError for a number of problems of a timing pass that is none."""
+    ok = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    check(ok, "timing_problems", count, "an integer >= 0; 0 makes no timing pass")
 
 
 def accelerator(loaded: LoadedModel) -> str:

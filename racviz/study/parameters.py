@@ -35,7 +35,8 @@ class Parameters:
     """A file or a data set of the hub (see `load_texts`) instead of the packaged documentation text."""
     sources: tuple[str, ...] = ("generic", "prompt", "rac")
     trace_source: str = "own"
-    """`own` (on-policy); another model with the same tokenizer (off-policy); or a file of traces (see `import_traces`)."""
+    """`own` (on-policy); another model with the same tokenizer (off-policy); a file of traces (see `import_traces`); or `teacher`, the
+    text that an embedded model was taught."""
     calibration_tokens: int = 32_768
     t_max: int = 1024
     """Cap on new tokens when tracing."""
@@ -72,6 +73,7 @@ class Parameters:
         for name in ("sources", "sparsities", "thirds"):
             value = getattr(self, name)
             check(isinstance(value, list | tuple) and bool(value), name, value, "a list that is not empty")
+            check(len(set(map(str, value))) == len(value), name, value, "a list in which nothing stands twice")
             object.__setattr__(self, name, tuple(value))
         for source in self.sources:
             if source not in SOURCES:

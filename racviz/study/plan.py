@@ -1,11 +1,13 @@
 """What a report is going to do, what it is expected to cost, and whether its names, columns and templates are right: no weights read."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from racviz.calibration import CalibrationSet
 from racviz.errors import DataError, RacvizError, check, unknown
 from racviz.generation import check_backend
 from racviz.generation.server import Client, Server
@@ -13,14 +15,15 @@ from racviz.generation.vllm import Vllm
 from racviz.grading import grader_of, refuse_ungradable
 from racviz.grading.sandbox import run_program
 from racviz.interchange import import_traces, is_traces
-from racviz.models import DTYPES, LoadedModel, check_device, locate, tokenizer_fingerprint
+from racviz.models import DTYPES, LoadedModel, check_device, locate, provenance_of, tokenizer_fingerprint
 from racviz.problems import DOMAINS, ProblemSet, is_hub, load_problems
 from racviz.prompting import thinking_format
 from racviz.pruning import Pattern, Scope, solver_named
 from racviz.pruning.blocks import read_columns
 from racviz.pruning.cost import Machine, Shapes
-from racviz.study import Study
+from racviz.study import Study, check_timing
 from racviz.study.expected import COMPARING, EVALUATING, Expectation, Step, cards
+from racviz.study.steps import TEACHER
 from racviz.texts import load_texts
 
 MACHINES = {
@@ -74,6 +77,8 @@ def make_plan(
     """
     if on != "here" and on not in MACHINES:
         raise unknown("on", on, ("here", *MACHINES))
+    check(methods is None or bool(methods), "methods", methods, "a list of names of solvers")
+    check_timing(timing_problems)
     check(expected_tokens is None or expected_tokens >= 1, "expected_tokens", expected_tokens, "None or an integer >= 1")
     machine = Machine.measured() if on == "here" else MACHINES[on]
     where = "this CPU" if on == "here" else f"{on} by its data sheet, nothing measured on it"
@@ -92,16 +97,17 @@ def make_plan(
             plan.checks.append((what, True, say(made)))
             return made
         except RacvizError as error:
-            plan.checks.append((what, False, str(error).split("\n")[0]))
+            said = re.sub(r", or pass allow_fewer=True[^.]*", "", str(error).split("\n")[0])  # which no report takes
+            plan.checks.append((what, False, said))
             return None
 
     model = tried("model", lambda: on_meta(study, on), lambda m: f"{m.name}, {_parameters(m) / 1e9:.3g}B parameters, {m.dtype}")
-    tried("backend", lambda: _backend(study, report, on == "here"), str)
     if report in COMPARING:
         tried("sources", lambda: study.compares("prompt", "rac"), lambda _: ", ".join(study.sources))
     test = tried(
         "test problems", lambda: _problems(study, "test"), lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}"
     )
+    tried("backend", lambda: _backend(study, report, model, test, on == "here"), str)
     own = is_traces(study.trace_source)
     if test is not None and report in EVALUATING:
         tried("grading", lambda: _gradable(test), str)
@@ -118,7 +124,7 @@ def make_plan(
     shapes = tried(
         "scope and pattern", lambda: _shapes(study, model), lambda s: f"{len(s.linears)} linears in each of {s.blocks} blocks"
     )
-    if study.trace_source not in ("own", study.model) and not own:
+    if study.trace_source not in ("own", study.model, TEACHER) and not own:
         tried("trace_source", lambda: _tracer(study, model, on), lambda m: f"{m.name}, with the same tokenizer")
     tried("methods", lambda: [solver_named(method) for method in methods or [study.method]], lambda m: f"{len(m)} known")
     tried("device", lambda: _device(study.device) if on == "here" else study.device, str)
@@ -127,15 +133,19 @@ def make_plan(
     if train is not None and {"rac", "prompt-same-problems"} & set(study.sources) and not own:
         tried("context of traces", lambda: _fits(model, train, "t_max", study.t_max), str)
     if rendered:
-        planned = replace(study)
+        planned, traced = replace(study), bool({"rac", "prompt-same-problems"} & set(study.sources))
         planned._memo["dense"] = model  # whose tokenizer is all that a calibration set needs
         for source in study.sources:
             if _on_file(study, source):
                 tried(
                     f"{source} tokens",
-                    lambda source=source: planned.calibration(source),
+                    lambda source=source: _disjoint(planned.calibration(source), test),
                     lambda c: f"{c.tokens:,} of {study.calibration_tokens:,}",
                 )
+        if traced and train is not None and study.trace_source != TEACHER and not own:
+            tried("traced tokens", lambda: _reachable(study, model, train), str)
+    if test is not None:
+        tried("what calibrated the model", lambda: _uncalibrated(model, test), str)
     if None not in (test, train) and {"rac", "prompt", "prompt-same-problems"} & set(study.sources):
         tried("overlap", lambda: _apart(test, train), str)
     if on == "here":
@@ -164,7 +174,7 @@ def on_meta(study: Study, on: str = "here") -> LoadedModel:
     except Exception as error:  # of every kind, for files that are not what they should be
         raise DataError(f"the model {study.model!r} has no config and tokenizer that transformers can load: {error}") from error
     form = thinking_format(tokenizer, study.thinking, study.model)
-    return LoadedModel(model, tokenizer, study.model, "", form, folder=folder)
+    return LoadedModel(model, tokenizer, study.model, "", form, provenance_of(folder), folder=folder)
 
 
 def _problems(study: Study, split: str) -> ProblemSet:
@@ -180,15 +190,15 @@ def _first_text(study: Study) -> str:
     raise DataError(f"{study.generic_text!r} holds no texts.")
 
 
-def _backend(study: Study, report: str, here: bool) -> str:
+def _backend(study: Study, report: str, model: LoadedModel | None, test: ProblemSet | None, here: bool) -> str:
     how = check_backend(study.backend)
     if report in EVALUATING:
         study.can_answer()
     if isinstance(how, Server):
         if not here:
             return f"{how.url}, not asked"
-        served = Client(None, replace(how, retries=0)).lists()
-        return f"{how.url} serves {', '.join(served)}"
+        longest = 1 if model is None or test is None else max(len(model.render(p.text)) for p in test) + study.budget
+        return f"{how.url} serves {Client(model, replace(how, retries=0)).choose(longest)!r}"
     if isinstance(how, Vllm):
         return f"{study.backend}, with {how.installed() if here else how.python or 'the interpreter there'}"
     return study.backend
@@ -251,10 +261,46 @@ def _gradable(test: ProblemSet) -> str:
 
 
 def _weights(study: Study) -> str:
-    folder = Path(study.model)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        raise DataError(f"the folder {study.model!r} has no *.safetensors, the only kind of weights that is read")
-    return "safetensors" if folder.is_dir() else "as the hub or the package has them"
+    folders = [name for name in (study.model, study.trace_source) if Path(name).is_dir() and not is_traces(name)]
+    for name in folders:
+        files = list(Path(name).glob("*.safetensors"))
+        if not files:
+            raise DataError(f"the folder {name!r} has no *.safetensors, the only kind of weights that is read")
+        for path in files:
+            with path.open("rb") as file:
+                header = int.from_bytes(file.read(8), "little")
+            if not 2 <= header <= path.stat().st_size - 8:
+                raise DataError(f"{path} is no safetensors file; where Git LFS left a pointer, run `git lfs pull`")
+    return "safetensors" if folders else "as the hub or the package has them"
+
+
+def _disjoint(made: CalibrationSet, test: ProblemSet | None) -> CalibrationSet:
+    shared = {p.content_hash for p in test or ()} & set(made.problems)
+    if shared:
+        raise DataError(f"{len(shared)} of the test problems are in it; a model is not judged on what calibrated it")
+    return made
+
+
+def _uncalibrated(model: LoadedModel, test: ProblemSet) -> str:
+    shared = model.calibrated_on & {p.content_hash for p in test}
+    if shared:
+        raise DataError(
+            f"{len(shared)} of the test problems calibrated {model.name!r}, which is pruned already; take other problems"
+        )
+    return f"pruned before, on {len(model.calibrated_on)} problems" if model.provenance else "nothing, it is not pruned"
+
+
+def _reachable(study: Study, model: LoadedModel, train: ProblemSet) -> str:
+    name = study.calibration_problems or study.domain
+    if is_hub(name) or name in DOMAINS:
+        return "as many problems as are needed"
+    most = sum(min(study._window, len(model.render(p.text)) + study.t_max) for p in train)
+    asked = study.calibration_tokens
+    if most < asked:
+        raise DataError(
+            f"the traces of {len(train)} problems have {most:,} tokens at most; calibration_tokens={asked:,} asks for more"
+        )
+    return f"{most:,} at most for the {asked:,} asked for"
 
 
 def _room(study: Study, needed: int) -> str:

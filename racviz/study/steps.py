@@ -1,6 +1,7 @@
 """The steps of a comparison in the order of the house, each cached by content."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
 CHUNK, LARGEST = 64, 1024
 """Problems traced at a time until there are enough calibration tokens. Backends that batch by themselves get twice as many each time, up
 to the second number: sizes that do not depend on how many tokens are asked for, so that traces are found again."""
+TEACHER = "teacher"
+"""The trace_source that is the text which an embedded model was taught."""
 REUSED_MOMENTS = 2**30
 """Bytes: second moments are kept for the next sparsity where those of all sources take no more; else they are made anew."""
 
@@ -45,7 +48,7 @@ class Steps(Parameters):
     @property
     def tracer(self) -> LoadedModel:
         """The model whose traces calibrate."""
-        if self.trace_source in ("own", self.model):
+        if self.trace_source in ("own", self.model, TEACHER):
             return self.dense
         return self._once("tracer", lambda: self._load(self.trace_source))
 
@@ -63,6 +66,8 @@ class Steps(Parameters):
     def _traces(self) -> Traces:
         if is_traces(self.trace_source):
             return import_traces(self.trace_source, self.dense, tokens=4 * self.calibration_tokens)  # of which some are drawn
+        if self.trace_source == TEACHER:
+            return self._teacher_traces()
         sampling = Sampling(self.t_max, self.temperature, self.top_p, self.seed)
         rows: list = []
         tokens, count = 0, 0
@@ -86,6 +91,16 @@ class Steps(Parameters):
                 tokens += sum(min(self._window, len(t.prompt_ids) + len(t.output_ids)) for t in made)
                 count += len(chunk)
         return Traces(tuple(rows), made.model, made.model_fingerprint, made.tokenizer, made.sampling)
+
+    def _teacher_traces(self) -> Traces:
+        """What the embedded model's teacher wrote, on as many problems as `calibration_tokens` asks for."""
+        from racviz.tiny.teacher import teacher_traces
+
+        rows: list = []
+        while sum(min(self._window, len(t.prompt_ids) + len(t.output_ids)) for t in rows) < self.calibration_tokens:
+            made = teacher_traces(self.dense, self.domain, len(rows), CHUNK, self.t_max)
+            rows += made.rows
+        return replace(made, rows=tuple(rows))
 
     @property
     def _window(self) -> int:

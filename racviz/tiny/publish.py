@@ -12,7 +12,8 @@ from pathlib import Path
 
 from racviz.problems import ProblemSet, generated
 from racviz.tiny import english
-from racviz.tiny.train import STYLES, Recipe
+from racviz.tiny.teacher import STYLES
+from racviz.tiny.train import Recipe
 
 SHIPPED = {"test": 500, "calibration": 2000}
 CONTEXT = 1280

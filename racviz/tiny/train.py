@@ -21,14 +21,10 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from racviz.store import atomic, write_text
-from racviz.tiny import arithmetic, english, tokenizer, tracing
+from racviz.tiny import english, tokenizer
 from racviz.tiny.lesson import Task, draw
+from racviz.tiny.teacher import DOMAINS, STYLES
 
-DOMAINS = {"arithmetic": arithmetic, "tracing": tracing}
-STYLES = {
-    "tiny-reasoner": {"arithmetic": "columns", "tracing": "state"},
-    "tiny-reasoner-small": {"arithmetic": "places", "tracing": "changes"},
-}
 SHAPES = {
     "tiny-reasoner": dict(
         hidden_size=256, intermediate_size=768, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False

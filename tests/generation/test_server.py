@@ -303,3 +303,36 @@ def test_each_retry_is_told(tiny, served, monkeypatch):
     served.faults[:] = [None] * 4 + [503]
     with pytest.warns(UserWarning, match=r"failed with 503.*asking again \(1 of 5\)"):
         rows_of(tiny, served)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(token_ids=[5, 999_999, 2]), dict(token_ids=[-5]), dict(token_ids=["5"]), dict(token_ids=[None]), dict(token_ids=[5] * 99),
+        "choice", dict(prompt_logprobs=[None, 0.5]), dict(prompt_logprobs=[None, {"5": {"logprob": None}}]),
+        dict(prompt_logprobs=[None, {"5": {}}]),
+    ],
+)  # fmt: skip
+def test_answers_that_are_not_as_they_should_be(tiny, served, change, monkeypatch):
+    real = Handler.complete
+    monkeypatch.setattr(
+        Handler, "complete", lambda self, body: change if isinstance(change, str) else real(self, body) | change
+    )
+    with pytest.raises(GenerationError):
+        rows_of(tiny, served)
+
+
+def test_an_answer_that_drips_is_given_up(tiny, served, monkeypatch):
+    def drips(self, body, code=200):
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(40):
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    monkeypatch.setattr(Handler, "answer", drips)
+    began = time.monotonic()
+    with pytest.raises(GenerationError, match="did not answer within"):
+        rows_of(tiny, served, "?timeout=0.5&retries=0")
+    assert time.monotonic() - began < 3

@@ -71,3 +71,9 @@ def test_math_500_s_solutions_are_right_and_wrong_for_other_problems():
     others = [(solutions[k], problems[(k + 137) % 500]) for k in range(500)]
     others = [(text, p) for k, (text, p) in enumerate(others) if p.answer != problems[k].answer]
     assert sum(grade_all([text for text, _ in others], [p for _, p in others])) == 0 and len(others) > 490
+
+
+def test_another_base_is_another_number():
+    problem = [Problem("b", "x", "52_8")]
+    given = [r"\boxed{52_8}", r"\boxed{52_{8}}", r"It is $52_8$.", r"\boxed{52}", r"\boxed{52_9}", r"\boxed{53_8}"]
+    assert grade_all(given, problem * len(given)) == [True, True, True, True, False, False]

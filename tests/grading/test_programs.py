@@ -160,3 +160,17 @@ def test_limits_are_checked(name, value):
 
     with pytest.raises(ParameterError, match=name):
         Limits(**{name: value})
+
+
+def test_starter_code_takes_names_for_granted():
+    tests = cases_of(("[1, 2]", "3"), function="f", kind="functional")
+    assert run_tests("class Solution:\n    def f(self, x: List[int]) -> int: return sum(x)", tests)
+    assert run_tests("def f(x): return reduce(add, x)\nif __name__ == '__main__': print(f(input()))", tests)
+    assert run_tests("from __future__ import annotations\ndef f(x): return int(math.fsum(x))", tests)
+    assert run_tests("print(pow(2, 5, 7), list(Counter('aa').items()))", cases_of(("", "4 [('a', 2)]")))
+
+
+@pytest.mark.parametrize("case", [dict(input=1, output="1"), dict(input="1", output=None), dict(input=["1"], output="1"), "x"])
+def test_cases_that_are_no_texts(case):
+    with pytest.raises(DataError, match="problem 'p': its tests"):
+        grade_all(["```\nprint(1)\n```"], [Problem("p", "x", tests=json.dumps({"cases": [case]}))])

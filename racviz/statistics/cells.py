@@ -1,0 +1,158 @@
+"""Tables of cells, with what can be told of them: the best source, budgets, seeds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from racviz.errors import DataError, check
+from racviz.statistics.estimates import Interval, bootstrap_interval, holm, paired_difference, thought_lengths
+from racviz.statistics.sentences import pretty
+
+BEST = "●"
+"""Stands by the source that is above every other, beyond the noise."""
+
+
+def accuracy_table(evaluations: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+    """A row a cell: the columns `by`, sparsity, source, accuracy and SE in per cent, best, tokens a problem, mean CoT, share cut off, n.
+
+    best: BEST where the cell's accuracy is above that of every other source at the same sparsity by more than twice the SE of the paired
+    difference, with Holm's correction over those sources (p < 0.05); else empty.
+    """
+    if missing := [name for name in (*by, "source", "sparsity", "correct", "problem_id") if name not in evaluations]:
+        raise DataError(f"evaluations must have the columns {', '.join(missing)}.")
+    frame, rows = thought_lengths(evaluations), []
+    for group, part in frame.groupby([*by, "sparsity"], sort=False):
+        cells = {source: cell for source, cell in part.groupby("source", sort=False)}
+        best = best_of(cells)
+        for source, cell in cells.items():
+            means = 100 * cell["correct"].astype(float).groupby(cell["problem_id"]).mean().to_numpy()
+            rows.append([*group, source, means.mean(), standard_error(means), BEST if source == best else "", cell["output_tokens"].mean(),
+                         cell["length"].mean(), 100 * cell["truncated"].mean(), len(means)])  # fmt: skip
+    names = [*by, "sparsity", "source", "accuracy, %", "SE", "best", "tokens", "mean CoT", "cut off, %", "n"]
+    return pd.DataFrame(rows, columns=names).sort_values([*by, "sparsity"], kind="stable", ignore_index=True)
+
+
+def best_of(cells: dict[str, pd.DataFrame]) -> str | None:
+    """The source whose accuracy is above that of every other beyond the noise; None where there is none, or only one source."""
+    if len(cells) < 2:
+        return None
+    means = {source: cell["correct"].astype(float).groupby(cell["problem_id"]).mean().mean() for source, cell in cells.items()}
+    top = max(means, key=lambda source: means[source])
+    gaps = [paired_difference(cells[top], cell) for source, cell in cells.items() if source != top]
+    told = holm([gap.p_value for gap in gaps]) < 0.05
+    return top if all(gap.verdict == "above" and sure for gap, sure in zip(gaps, told, strict=True)) else None
+
+
+def pass_table(evaluations: pd.DataFrame, ks: Sequence[int]) -> pd.DataFrame:
+    """A row a cell: source, sparsity and, for each k, the unbiased pass@k ± SE over problems in per cent, with n and the samples a problem.
+
+    Raises ParameterError for a k above the samples that there are.
+    """
+    rows = []
+    for (sparsity, source), cell in evaluations.groupby(["sparsity", "source"], sort=False):
+        counts = cell.groupby("problem_id")["correct"].agg(["size", "sum"])
+        row: dict = {"sparsity": sparsity, "source": source}
+        for k in dict.fromkeys(ks):
+            check(1 <= k <= counts["size"].min(), "k", k, f"from 1 to {counts['size'].min()}, the samples of a problem")
+            each = 100 * np.array([pass_at_k(int(n), int(c), k) for n, c in counts.to_numpy()])
+            row |= {f"pass@{k}, %": each.mean(), f"SE of pass@{k}": standard_error(each)}
+        rows.append(row | {"samples": int(counts["size"].min()), "n": len(counts)})
+    return pd.DataFrame(rows).sort_values("sparsity", kind="stable", ignore_index=True)
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """1 − C(n−c, k) / C(n, k), as a product that does not overflow: the chance that k of n samples, c of them right, hold a right one."""
+    if samples - right < k:
+        return 1.0
+    return float(1.0 - np.prod(1.0 - k / np.arange(samples - right + 1, samples + 1)))
+
+
+def standard_error(means: np.ndarray) -> float:
+    """Of the mean over problems: their sample standard deviation over √problems; NaN for a single one."""
+    return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
+
+
+def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, int, float]:
+    """For one sample a problem: problems that only a answers, that only b answers, and the exact two-sided p that the two are as likely.
+
+    Raises DataError where a problem has several samples: then the paired difference is the test.
+    """
+    for cell in (a, b):
+        if cell["problem_id"].duplicated().any():
+            raise DataError("McNemar's test is for one sample a problem; take paired_difference for several.")
+    both = a.set_index("problem_id")["correct"].astype(bool).to_frame("a").join(
+        b.set_index("problem_id")["correct"].astype(bool).to_frame("b"), how="inner"
+    )  # fmt: skip
+    only_a, only_b = int((both["a"] & ~both["b"]).sum()), int((~both["a"] & both["b"]).sum())
+    n = only_a + only_b
+    return only_a, only_b, float(stats.binomtest(only_a, n).pvalue) if n else 1.0
+
+
+def within_budgets(evaluations: pd.DataFrame, budgets: Sequence[int]) -> pd.DataFrame:
+    """The evaluations as they would have been with smaller budgets: an answer that was not there by then is wrong and cut off.
+
+    Exact, because the tokens of a sample do not depend on the cap. Raises ParameterError for a budget above the one that was run.
+    """
+    longest = int(evaluations["budget"].max())
+    parts = []
+    for budget in sorted(dict.fromkeys(budgets)):
+        check(1 <= budget <= longest, "budgets", budget, f"integers from 1 to the budget that was run ({longest})")
+        cut = evaluations["finish_reason"] == "length"
+        late = (evaluations["output_tokens"] > budget) | (cut & (evaluations["output_tokens"] >= budget))
+        part = evaluations.assign(budget=budget, correct=evaluations["correct"] & ~late)
+        part["finish_reason"] = part["finish_reason"].where(~late, "length")
+        for name in ("output_tokens", "think_tokens"):
+            part[name] = part[name].clip(upper=budget)
+        parts.append(part)
+    if not parts:
+        raise DataError("budgets must hold at least one budget.")
+    return pd.concat(parts, ignore_index=True)
+
+
+def seed_differences(
+    evaluations: pd.DataFrame, sparsity: float, a: str = "rac", b: str = "prompt", value: str = "correct"
+) -> pd.DataFrame:
+    """a − b problem by problem, a row a seed, a column a problem. Raises DataError where a seed lacks one of the two."""
+    rows = {}
+    for seed, part in evaluations.groupby("seed"):
+        cells = [part[(part["source"] == source) & np.isclose(part["sparsity"], sparsity)] for source in (a, b)]
+        if any(cell.empty for cell in cells):
+            raise DataError(f"seed {seed} has no evaluation of {a} and {b} at a sparsity of {sparsity:g}.")
+        first, second = (cell[value].astype(float).groupby(cell["problem_id"]).mean() for cell in cells)
+        rows[seed] = first - second
+    return pd.DataFrame(rows).T
+
+
+def seed_interval(
+    evaluations: pd.DataFrame, sparsity: float, a: str = "rac", b: str = "prompt", level: float = 0.95
+) -> Interval:
+    """The mean of a − b with an interval over seeds, then problems, both drawn anew."""
+    return bootstrap_interval(seed_differences(evaluations, sparsity, a, b).to_numpy(), level=level)
+
+
+def seed_sentence(evaluations: pd.DataFrame, sparsities: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
+    """Whether a is above b at the sparsities named beforehand, over seeds and problems, each seed's value shown.
+
+    The intervals are widened for the number of sparsities (Bonferroni), so that all of them hold together with 95 %.
+    """
+    chosen = [sparsities] if np.isscalar(sparsities) else list(sparsities)
+    parts = []
+    for sparsity in chosen:
+        table = seed_differences(evaluations, sparsity, a, b)
+        found = seed_interval(evaluations, sparsity, a, b, level=1 - 0.05 / len(chosen))
+        each = ", ".join(f"{100 * gap:+.0f} (seed {seed})" for seed, gap in table.mean(axis=1).items())
+        winner = {1: a, -1: b}.get(found.side_of(0.0))
+        told = f"{pretty(winner)} is the more accurate" if winner else "nothing can be told"
+        parts.append(
+            f"at {100 * sparsity:.3g} % {100 * found.estimate:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], by seed "
+            f"{each}: {told}"
+        )
+    seeds = evaluations["seed"].nunique()
+    words = f"{seeds} seeds" if seeds > 1 else "one seed, so that nothing is known of others"
+    corrected = f", corrected for {len(chosen)} sparsities" if len(chosen) > 1 else ""
+    return (
+        f"Accuracy, {pretty(a)} against {pretty(b)}, over {words}: {'; '.join(parts)}. Intervals: paired bootstrap over seeds, then "
+        f"problems, 95 % together{corrected}."
+    )

@@ -1,0 +1,89 @@
+"""How far calibration sets are from what the model meets while it decodes: in nats a token, and as an angle between activations."""
+
+import numpy as np
+
+from racviz.models import LoadedModel
+from racviz.pruning import SecondMoments
+from racviz.study.variants import shown, variant
+from racviz.traces import Traces
+
+ENERGY = 0.9
+"""The share of the second moment that its leading subspace holds."""
+
+
+def nats_per_token(loaded: LoadedModel, traces: Traces, most: int = 64, batch_tokens: int = 8192) -> float:
+    """Mean negative log likelihood of output tokens under `loaded`, in nats, over the first `most` traces.
+
+    For traces that the model sampled itself it is its own entropy (at temperature 1 without nucleus); for others' it is larger by
+    KL(theirs ‖ own) plus what their entropy differs.
+    """
+    import torch
+
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for trace in traces[:most]:
+            ids = torch.tensor([[*trace.prompt_ids, *trace.output_ids]], device=loaded.device)
+            logits = loaded.model(ids, use_cache=False).logits[0, len(trace.prompt_ids) - 1 : -1].float()
+            total -= float(torch.log_softmax(logits, -1).gather(1, ids[0, len(trace.prompt_ids) :, None]).sum())
+            count += len(trace.output_ids)
+    return total / count if count else float("nan")
+
+
+def kl_per_token(maker: LoadedModel, loaded: LoadedModel, traces: Traces, most: int = 64) -> float:
+    """KL(maker ‖ loaded) of the next-token distributions, in nats, the mean over output tokens of the maker's first `most` traces."""
+    import torch
+
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for trace in traces[:most]:
+            ids = torch.tensor([[*trace.prompt_ids, *trace.output_ids]])
+            place = slice(len(trace.prompt_ids) - 1, -1)
+            theirs, ours = (
+                torch.log_softmax(m.model(ids.to(m.device), use_cache=False).logits[0, place].float().cpu(), -1)
+                for m in (maker, loaded)
+            )
+            total += float((theirs.exp() * (theirs - ours)).sum())
+            count += len(trace.output_ids)
+    return total / count if count else float("nan")
+
+
+def subspace_angle(a: SecondMoments, b: SecondMoments, energy: float = ENERGY) -> float:
+    """Degrees between the leading subspaces of the inputs of the linears: the mean of the principal angles, then over distinct inputs.
+
+    The subspace of each is that of its largest eigenvalues which hold `energy` of the trace; of both the smaller dimension counts.
+    """
+    import torch
+
+    angles, seen = [], set()
+    for name in a.by_linear:
+        if id(a.of(name)) in seen:
+            continue
+        seen.add(id(a.of(name)))
+        bases = []
+        for moments in (a, b):
+            values, vectors = torch.linalg.eigh(moments.of(name).mixed().double())
+            share = values.flip(0).clamp(min=0).cumsum(0) / values.clamp(min=0).sum()
+            bases.append(vectors.flip(1)[:, : int((share < energy).sum()) + 1])
+        width = min(basis.shape[1] for basis in bases)
+        cosines = torch.linalg.svdvals(bases[0][:, :width].T @ bases[1][:, :width]).clamp(-1, 1)
+        angles.append(float(np.degrees(np.arccos(cosines.numpy())).mean()))
+    return float(np.mean(angles))
+
+
+def distances(study, trace_sources: list[str]):
+    """A row a trace source: what the model's own decode tokens have in common with it.
+
+    Columns: variant, maker, nats a token under the model, KL from the maker (nan where the maker is no model here), degrees between
+    the activations on this calibration set and on the model's own traces.
+    """
+    import pandas as pd
+
+    own, rows = None, []
+    for source in trace_sources:
+        one = variant(study, "trace_source", source)
+        traces, moments = one.traces(), one._moments(one.calibration("rac"))
+        own = own or moments
+        model = one.tracer if traces.model_fingerprint == one.tracer.fingerprint else None
+        kl = kl_per_token(model, one.dense, traces) if model is not None else float("nan")
+        rows.append([shown(source), traces.model, nats_per_token(one.dense, traces), kl, subspace_angle(own, moments)])
+    return pd.DataFrame(rows, columns=["variant", "made by", "nats a token", "KL from the maker", "degrees from the first"])

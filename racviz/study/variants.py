@@ -1,0 +1,83 @@
+"""One study at several values of one parameter, side by side."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from racviz.errors import ParameterError, check, unknown
+from racviz.store import write_text
+from racviz.study import Study
+from racviz.study.parameters import parameter_names
+from racviz.study.sharing import take_from
+from racviz.study.steps import Steps
+
+MEASURED = ["decode_error", "decode_low", "decode_high", "solver_seconds"]
+
+
+def vary(study: Study, parameter: str, values: list, *, errors: bool = False):
+    """Two frames: a row a cell at every value, in the columns of results.csv, and a row a sample as `Study.evaluations`.
+
+    Both have a column `variant`, the value as text, and the evaluations a column of the parameter. errors: the first also has
+    decode_error: e_t / ‖x_dense,t‖ on decode tokens of the dense model's greedy rollouts, the median within a problem, then over problems;
+    decode_low, decode_high: its quartiles over problems; and solver_seconds: what the solver took for all linears, factorisations and all.
+    The first is also written to the run folder, as results.csv. What the variants share is made once.
+
+    Raises ParameterError for a parameter that is none, no values, or one that is not allowed.
+    """
+    import pandas as pd
+
+    if parameter not in parameter_names():
+        raise unknown("parameter", parameter, parameter_names())
+    check(isinstance(values, list | tuple) and bool(values), f"{parameter}s", values, "a list that is not empty")
+    results, evaluations, before = [], [], study
+    known: set[str] = set()
+    for value in dict.fromkeys(tuple(each) if isinstance(each, list) else each for each in values):
+        one = variant(before, parameter, value)
+        tables = [one.results(), one.evaluations()]
+        if one.dense.fingerprint in known and parameter in ("method", "pattern", "thirds", "scope", "mode", "allocation"):
+            tables = [table[table["source"] != "dense"] for table in tables]  # of which the first has the same
+        known.add(one.dense.fingerprint)
+        name = shown(value)
+        if errors:
+            measured = pd.DataFrame(
+                [_measured(one, row.source, row.sparsity) for row in tables[0].itertuples()], columns=MEASURED
+            )
+            tables[0] = pd.concat([tables[0].reset_index(drop=True), measured.astype(float)], axis=1)
+        results.append(tables[0].assign(variant=name))
+        evaluations.append(tables[1].assign(**{"variant": name, parameter: name if isinstance(value, tuple) else value}))
+        before = one
+    take_from(study, before)
+    table = pd.concat(results, ignore_index=True)
+    write_text(study.folder / "results.csv", table.to_csv(index=False))
+    manifest = study.manifest()
+    manifest["parameters"] |= {parameter: [list(v) if isinstance(v, tuple) else v for v in values]}
+    write_text(study.folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
+    return table, pd.concat(evaluations, ignore_index=True)
+
+
+def variant(study: Study, parameter: str, value: Any) -> Study:
+    """The same study with another value of one parameter; what does not depend on it is shared."""
+    try:
+        other = replace(study, **{parameter: value})
+    except TypeError as error:
+        raise ParameterError(f"{parameter} cannot be {value!r}: {error}") from error
+    take_from(other, study)
+    return other
+
+
+def shown(value: Any) -> str:
+    """A value in a legend."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 1000 else str(value)
+
+
+def _measured(study: Steps, source: str, sparsity: float) -> dict[str, float]:
+    if source == "dense":
+        return {}
+    frame = study.errors(sparsity).frame
+    decode = frame[frame["phase"] == "decode"]
+    relative = (decode[f"e_{source}"] / decode["norm_dense"]).groupby(decode["problem_id"]).median()
+    low, middle, high = relative.quantile([0.25, 0.5, 0.75])
+    seconds = study.prune(source, sparsity).report["seconds"].sum()
+    return {"decode_error": middle, "decode_low": low, "decode_high": high, "solver_seconds": float(seconds)}

@@ -1,0 +1,165 @@
+"""Tables of cells, budgets, seeds, pass@k and McNemar's test, against counts and formulas written down here."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from racviz.errors import DataError, ParameterError
+from racviz.evaluation import Evaluation
+from racviz.statistics import (
+    accuracy_table,
+    best_of,
+    mcnemar,
+    pass_at_k,
+    pass_table,
+    seed_differences,
+    seed_interval,
+    seed_sentence,
+    standard_error,
+    within_budgets,
+)
+
+
+def cell(source, right, *, sparsity=0.5, samples=1, tokens=100, model="m", seed=0, budget=200, cut=()):
+    """Rows of an evaluation: `right` has a value, or a list of samples, a problem."""
+    rows = []
+    for number, values in enumerate(right):
+        for sample, value in enumerate(np.atleast_1d(values)):
+            late = number in cut
+            length = budget if late else tokens
+            rows.append(dict(
+                source=source, sparsity=sparsity, model=model, seed=seed, budget=budget, problem_id=f"p{number}", sample=sample,
+                correct=bool(value) and not late, output_tokens=length if late else length + number, think_tokens=length,
+                finish_reason="length" if late else "stop",
+            ))  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+RNG = np.random.default_rng(0)
+
+
+@given(st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_what_counting_says(case):
+    n, c, k = case
+    assert pass_at_k(n, c, k) == pytest.approx(1 - math.comb(n - c, k) / math.comb(n, k), abs=1e-12)
+
+
+def test_the_standard_error_is_lighteval_s():
+    """Its result for R1-Distill-Qwen-7B on MATH-500: 0.904 ± 0.01319."""
+    assert standard_error(np.array([1.0] * 452 + [0.0] * 48)) == pytest.approx(0.01319, abs=5e-6)
+    assert math.isnan(standard_error(np.ones(1)))
+
+
+def test_pass_tables_and_evaluations_agree():
+    right = [[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]]
+    table = pass_table(cell("rac", right), [1, 2, 4]).iloc[0]
+    assert table["pass@1, %"] == pytest.approx(100 * (0.5 + 0 + 1) / 3) and table["pass@4, %"] == pytest.approx(100 * 2 / 3)
+    assert table["pass@2, %"] == pytest.approx(100 * (5 / 6 + 0 + 1) / 3)
+    one = Evaluation(cell("rac", right))
+    assert one.pass_at(2)[0] == pytest.approx(table["pass@2, %"] / 100) and one.pass_at(1)[0] == one.summary()["accuracy"]
+    assert one.pass_at(4)[1] == pytest.approx(np.std([1, 0, 1], ddof=1) / math.sqrt(3))
+    for k in (0, 5):
+        with pytest.raises(ParameterError, match="k must be from 1 to 4"):
+            pass_table(cell("rac", right), [k])
+        with pytest.raises(ParameterError, match="k must be from 1 to 4"):
+            one.pass_at(k)
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    a, b = cell("rac", [1] * 12 + [0] * 3 + [1] * 5), cell("prompt", [0] * 12 + [1] * 3 + [1] * 5)
+    assert mcnemar(a, b)[:2] == (12, 3) and mcnemar(a, b)[2] == pytest.approx(stats.binomtest(12, 15).pvalue)
+    assert mcnemar(b, a)[:2] == (3, 12) and mcnemar(a, a) == (0, 0, 1.0)
+    with pytest.raises(DataError, match="one sample a problem"):
+        mcnemar(cell("rac", [[1, 0]]), b)
+
+
+def test_the_best_is_marked_only_beyond_the_noise():
+    strong, weak = [1] * 40 + [0] * 10, [1] * 10 + [0] * 40
+    near = [1] * 39 + [0] * 11
+    assert best_of({"rac": cell("rac", strong), "prompt": cell("prompt", weak)}) == "rac"
+    assert best_of({"rac": cell("rac", strong), "prompt": cell("prompt", near)}) is None
+    assert best_of({"rac": cell("rac", strong), "prompt": cell("prompt", weak), "generic": cell("generic", near)}) is None
+    assert best_of({"rac": cell("rac", strong)}) is None
+    assert best_of({"rac": cell("rac", weak), "prompt": cell("prompt", strong)}) == "prompt", "whichever it is"
+
+
+def test_the_table_holds_what_the_cells_say():
+    frame = pd.concat(
+        [cell("dense", [1, 1, 1, 0], sparsity=0.0), cell("rac", [1, 1, 0, 0], cut=(0,)), cell("prompt", [0, 0, 0, 0])]
+    )
+    table = accuracy_table(frame).set_index("source")
+    assert table.loc["dense", "accuracy, %"] == 75 and table.loc["rac", "accuracy, %"] == 25
+    assert table.loc["dense", "SE"] == pytest.approx(100 * np.std([1, 1, 1, 0], ddof=1) / 2)
+    assert table.loc["rac", "cut off, %"] == 25 and table.loc["rac", "tokens"] == pytest.approx((200 + 101 + 102 + 103) / 4)
+    assert (table["best"] == "").all() and table["n"].tolist() == [4, 4, 4]
+    with pytest.raises(DataError, match="must have the columns"):
+        accuracy_table(frame.drop(columns="correct"))
+
+
+def test_a_budget_cuts_what_came_later():
+    frame = pd.concat([cell("rac", [1, 1, 1, 1], tokens=50, cut=(3,)), cell("dense", [1, 1, 1, 1], sparsity=0.0, tokens=10)])
+    cut = within_budgets(frame, [200, 51, 20])
+    assert sorted(cut["budget"].unique()) == [20, 51, 200]
+    rac = cut[cut["source"] == "rac"].groupby("budget")
+    assert rac["correct"].sum().to_dict() == {20: 0, 51: 2, 200: 3}
+    assert (rac["finish_reason"].apply(lambda r: (r == "length").sum())).to_dict() == {20: 4, 51: 2, 200: 1}
+    assert rac["output_tokens"].max().to_dict() == {20: 20, 51: 51, 200: 200}
+    same = cut[cut["budget"] == 200].drop(columns="budget").reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, frame.drop(columns="budget").reset_index(drop=True), check_dtype=False)
+    for budgets in ([201], [0]):
+        with pytest.raises(ParameterError, match=r"budgets must be integers from 1 to the budget that was run \(200\)"):
+            within_budgets(frame, budgets)
+
+
+def test_a_budget_is_what_a_run_with_it_would_have_been(tiny):
+    """The tokens of a sample do not depend on the cap."""
+    import racviz as rv
+
+    problems = rv.load_problems("arithmetic", limit=6)
+
+    def run(budget):
+        result = rv.evaluate(tiny, problems, rv.Sampling(budget, 0.8), progress=False)
+        return result.frame.assign(source="dense", sparsity=0.0, budget=budget).drop(columns=["output_ids", "answer"])
+
+    short, long = run(20), run(60)
+    cut = within_budgets(long, [20]).reset_index(drop=True)
+    for name in ("correct", "output_tokens", "finish_reason"):
+        assert cut[name].tolist() == short[name].tolist()
+
+
+def seeds(gap, count=3, problems=60):
+    frames = []
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        frames += [
+            cell("rac", rng.random(problems) < 0.5 + gap, seed=seed),
+            cell("prompt", rng.random(problems) < 0.5 - gap, seed=seed),
+        ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_claims_over_seeds_turn_with_the_data():
+    assert "RAC is the more accurate" in seed_sentence(seeds(0.3), 0.5)
+    assert "prompt-only is the more accurate" in seed_sentence(seeds(-0.3), 0.5)
+    assert "nothing can be told" in seed_sentence(seeds(0.0), 0.5)
+    assert all(f"(seed {seed})" in seed_sentence(seeds(0.3), 0.5) for seed in range(3))
+    assert "nothing is known of others" in seed_sentence(seeds(0.3, count=1), 0.5)
+    both = pd.concat([seeds(0.3), seeds(0.3).assign(sparsity=0.6)])
+    assert "corrected for 2 sparsities" in seed_sentence(both, [0.5, 0.6])
+    with pytest.raises(DataError, match="seed 0 has no evaluation of rac and prompt at a sparsity of 0.9"):
+        seed_sentence(both, 0.9)
+
+
+def test_seed_differences_are_paired():
+    table = seed_differences(seeds(0.2), 0.5)
+    assert table.shape == (3, 60)
+    frame = seeds(0.2)
+    mean = {s: p.groupby("source")["correct"].mean() for s, p in frame.groupby("seed")}
+    assert table.mean(axis=1).to_dict() == pytest.approx({s: m["rac"] - m["prompt"] for s, m in mean.items()})
+    interval = seed_interval(frame, 0.5)
+    assert interval.low < interval.estimate < interval.high and interval.estimate == pytest.approx(table.to_numpy().mean())
