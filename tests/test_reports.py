@@ -59,12 +59,13 @@ def outputs(path: Path) -> str:
 class TestCatalogue:
     def test_lists_what_there_is(self):
         found = reports.list_reports()
-        names = ["figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths", "solvers", "pruning_report"]
+        names = ["figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths", "solvers", "pruning_report", "figure1_pruning_hurts", "table1_math",
+                 "table2_code", "table3_on_off_policy", "table4_semi_structured", "table5_decode_budget", "calibration_budget", "seeds"]  # fmt: skip
         assert [report.name for report in found] == names
         assert all(report.title and not report.title.startswith("#") for report in found)
 
     def test_finds_by_prefix_and_helps_with_the_rest(self):
-        assert reports.find_report("fig").name == "figure2_error_heatmap"
+        assert reports.find_report("figure2").name == "figure2_error_heatmap"
         with pytest.raises(
             ParameterError, match="report must be one of .*; not 'runtime_vs_sparse'. Did you mean 'runtime_vs_sparsity'"
         ):

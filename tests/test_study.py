@@ -87,7 +87,7 @@ KILLS = {
     "in the errors": ("racviz.reconstruction._states", None, 2),
     "in the layer-wise errors": ("racviz.reconstruction.relative_error", None, 5),
     "in the second evaluation": ("racviz.generation.hf.choose", EVALUATING, 25),
-    "while answers are graded": ("racviz.evaluation.grade", None, 7),
+    "while answers are graded": ("racviz.evaluation.grade_all", None, 2),
     "before the manifest of the run": ("racviz.study.write_text", None, 2),
 }
 

@@ -44,7 +44,8 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False):
             )
             tables[0] = pd.concat([tables[0].reset_index(drop=True), measured.astype(float)], axis=1)
         results.append(tables[0].assign(variant=name))
-        evaluations.append(tables[1].assign(**{"variant": name, parameter: name if isinstance(value, tuple) else value}))
+        column = {} if parameter in tables[1] else {parameter: name if isinstance(value, tuple) else value}
+        evaluations.append(tables[1].assign(variant=name, **column))
         before = one
     take_from(study, before)
     table = pd.concat(results, ignore_index=True)
