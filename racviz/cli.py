@@ -322,6 +322,7 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for the HTML.")] = Path("reports"),
     list_: Annotated[bool, typer.Option("--list", help="List the reports and their parameters.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Run every report and build index.html.")] = False,
+    model: Annotated[str | None, typer.Option(help="The same as -p model=….")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check names, columns and templates, print the plan, run nothing.")
     ] = False,
@@ -343,7 +344,7 @@ def report(
         raise ParameterError("name a report (racviz report --list shows them), or pass --all.")
     for each in [known.name for known in reports.list_reports()] if all_ else [name]:
         types = {key: one["type"] for key, one in reports.parameters_of(each).items()}
-        given = reports.parse_parameters(parameter or [], types)
+        given = reports.parse_parameters(parameter or [], types) | ({"model": model} if model else {})
         if dry_run:
             plan = reports.plan_report(each, given, on=on, expected_tokens=expected_tokens)
             print("\n".join(plan.lines()))

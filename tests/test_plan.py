@@ -18,6 +18,7 @@ from racviz.models import load_model
 from racviz.pruning.cost import Machine, Shapes, expected_cost
 from racviz.reports import plan_report
 from racviz.study.plan import MACHINES, on_meta
+from racviz.study.variants import variant
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "plan.csv"
 MEASURED = [row for row in csv.DictReader(RESULTS.open())] if RESULTS.exists() else []
@@ -34,7 +35,7 @@ def test_a_plan_reads_no_weights_and_lists_every_step(monkeypatch):
     what = [step.what for step in plan.steps]
     assert what == [
         "load tiny-reasoner", "traces of 128 problems, t_max 1024", "greedy rollouts on 20 problems, budget 1024",
-        "prune 9 models, one-pass", "prune 3 models, sequential", "tokenwise errors of 12 models", "layer-wise errors",
+        "prune 15 models, one-pass", "prune 3 models, sequential", "tokenwise errors of 18 models", "layer-wise errors",
     ]  # fmt: skip
     assert all(step.seconds > 0 and step.memory > 0 for step in plan.steps)
     text = "\n".join(plan.lines())
@@ -62,6 +63,7 @@ def test_the_plan_names_what_the_report_makes(tiny_folder, tmp_path):
     plan = plan_report("figure2", given)
     study = rv.Study(store=rv.store.Store(tmp_path / "store"), progress=False, **given)
     [study.errors(0.5, mode) for mode in ("one-pass", "sequential")]
+    [variant(study, "method", method).errors(0.5) for method in ("wanda", "magnitude")]
     kinds = [path.parent.name for path in (tmp_path / "store").glob("*/*") if path.parent.name == "checkpoints"]
     assert sum(int(step.what.split()[1]) for step in plan.steps if step.what.startswith("prune")) == len(kinds)
     assert next(s.tokens for s in plan.steps if "rollouts" in s.what) >= sum(len(t.output_ids) for t in study.rollouts())
@@ -103,7 +105,7 @@ def test_what_is_wrong_is_found_before_anything_runs(tiny_folder, broken, tmp_pa
 def test_the_command_prints_the_plan_and_says_by_its_code_whether_it_is_right():
     run = CliRunner().invoke
     right = run(app, ["report", "figure2", "--dry-run", "-p", "problems=5", "--expected-tokens", "50"])
-    assert right.exit_code == 0 and "answers of 50 tokens" in right.output and "prune 9 models, one-pass" in right.output
+    assert right.exit_code == 0 and "answers of 50 tokens" in right.output and "prune 15 models, one-pass" in right.output
     wrong = run(
         app, ["report", "figure2", "--dry-run", "-p", "test_problems=absent.jsonl", "-p", "calibration_problems=arithmetic"]
     )

@@ -50,8 +50,7 @@ def sparsity_curves(evaluations: pd.DataFrame, published: pd.DataFrame | None = 
         runtime = TOKENS if measured else MINUTES
         for row, value in ((1, ACCURACY), (2, runtime)):
             _draw(figure, part, 100 * part["sparsity"].astype(float), value, row, column, seen, dashed=not measured)
-        first = column == 1 or measured != columns[column - 2][2]
-        figure.update_yaxes(title_text=runtime if first else None, rangemode="tozero", row=2, col=column)
+        figure.update_yaxes(title_text=TOKENS if column == 1 else None, rangemode="tozero", row=2, col=column)
         figure.update_xaxes(
             title_text="sparsity, %", tickvals=sorted(set(100 * part["sparsity"]) - {0.0}), tickformat="~g", row=2, col=column
         )
@@ -60,9 +59,7 @@ def sparsity_curves(evaluations: pd.DataFrame, published: pd.DataFrame | None = 
     figure.update_yaxes(title_text=ACCURACY, row=1, col=1)
     notes = "Bars: SE over problems. Level: the dense model."
     if published is not None:
-        notes += (
-            "\nDashed: as the paper prints it (MATH-500, the authors' machine; generic is C4 there), as far as it could be had."
-        )
+        notes += "\nDashed: as the paper prints it, as far as it could be had (MATH-500; generic is C4 there; below: the authors' minutes)."
     label = {key: value for key, value in label_from(evaluations).items() if key != "budget"}
     figure = finish(figure, title, caption(label, evaluations["problem_id"].nunique(), notes), height=600)
     return panels(figure, 1.13).update_layout(margin_t=120)
@@ -170,7 +167,7 @@ def _draw(
     figure: go.Figure, part: pd.DataFrame, x: pd.Series, value: str, row: int, column: int, seen: set[str], dashed: bool = False
 ) -> None:
     """Lines of one panel: a source each; the dense model as a level where it stands at one place."""
-    for source in source_order(part["source"]):
+    for source in sorted(source_order(part["source"]), key="dense".__eq__):  # its level last: plotly draws none into an empty panel
         chosen = (part["source"] == source) & part[value].notna()
         if not chosen.any():
             continue

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from racviz.reports.catalogue import order_of, read_notebook, title_of
+from racviz.reports.thumbnail import thumbnail
 from racviz.store import explained, write_text
 
 STYLE = """
@@ -32,6 +33,9 @@ summary { cursor: pointer; color: var(--faint); font-size: 0.9rem; }
 table { border-collapse: collapse; margin-top: 8px; font-size: 0.86rem; }
 td { padding: 2px 18px 2px 0; vertical-align: top; overflow-wrap: anywhere; }
 td:first-child { color: var(--faint); white-space: nowrap; }
+.picture { float: right; width: 300px; max-width: 45%; margin: 0 0 12px 24px; }
+.thumbnail { display: block; width: 100%; background: #fff; border-radius: 6px; }
+article::after { content: ""; display: block; clear: both; }
 .failed { border-left: 4px solid #c8452c; }
 """
 
@@ -47,6 +51,8 @@ class Entry:
     minutes: float | None = None
     order: float = 0
     said: dict[str, Any] = field(default_factory=dict)
+    picture: str = ""
+    """An SVG of the first figure."""
 
 
 def build_index(out: str | Path = "reports") -> Path:
@@ -64,14 +70,17 @@ def _entry(path: Path) -> Entry:
     notebook = read_notebook(path)
     run = notebook.get("metadata", {}).get("papermill", {})
     said: dict[str, Any] = {}
+    picture = ""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             said = output.get("metadata", {}).get("racviz", said)
+            figure = output.get("data", {}).get("application/vnd.plotly.v1+json")
+            picture = picture or (thumbnail(figure) if figure else "")
     page = path.with_suffix(".html")
     whole = page.exists() and not path.name.endswith(".partial.ipynb")
     seconds, date = run.get("duration"), str(run.get("end_time") or run.get("start_time") or "")[:16].replace("T", " ")
     minutes = seconds / 60 if seconds else None
-    return Entry(path.stem, title_of(notebook), page if whole else None, date, minutes, order_of(notebook), said)
+    return Entry(path.stem, title_of(notebook), page if whole else None, date, minutes, order_of(notebook), said, picture)
 
 
 def _card(entry: Entry) -> str:
@@ -92,6 +101,7 @@ def _card(entry: Entry) -> str:
     parts = [
         f'<article><h2><a href="{html.escape(entry.page.name)}">{title}</a></h2>',
         f'<p class="faint">{html.escape(" · ".join(str(part) for part in about if part))}</p>',
+        f'<a class="picture" href="{html.escape(entry.page.name)}">{entry.picture}</a>' if entry.picture else "",
         f"<p>{html.escape(entry.said.get('finding', ''))}</p>" if entry.said.get("finding") else "",
         f'<dl class="numbers">{numbers}</dl>' if numbers else "",
         f'<p class="faint">{html.escape(entry.said["caveat"])}</p>' if entry.said.get("caveat") else "",

@@ -57,6 +57,7 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     import ast
 
     from racviz.study import study_from
+    from racviz.study.expected import FIGURE2
     from racviz.study.parameters import parameter_names
     from racviz.study.plan import make_plan
 
@@ -65,6 +66,8 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     values = {key: ast.literal_eval(one["default"]) for key, one in allowed.items()} | (parameters or {})
     own = {key: value for key, value in values.items() if key in parameter_names()}
     others = {key: values[key] for key in ("methods", "timing_problems") if key in values}
+    if report.name == FIGURE2 and isinstance(others["methods"], list):
+        others["methods"] = [values["method"], *others["methods"]]
     return make_plan(study_from(own), report.name, on=on, expected_tokens=expected_tokens, **others)
 
 

@@ -132,15 +132,28 @@ def ratio_interval(
     return bootstrap_interval(each, SUMMARIES[how], **bootstrap)
 
 
-def ratio_table(collection: Iterable[Any], numerator: str = "prompt", denominator: str = "rac") -> pd.DataFrame:
-    """A row for each errors object and phase: sparsity, mode, phase, median r_t, low, high, n."""
+def ratio_table(
+    collection: Iterable[Any], numerator: str = "prompt", denominator: str = "rac", by: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """A row for each errors object and phase: sparsity, mode, phase, median r_t, low, high, n. by: more of their labels, before."""
     rows = []
     for errors in collection:
         label = label_of(errors)
         for phase in PHASES:
             found = ratio_interval(errors, numerator, denominator, phase)
-            rows.append([label.get("sparsity"), label.get("mode"), phase, found.estimate, found.low, found.high, found.n])
-    table = pd.DataFrame(rows, columns=["sparsity", "mode", "phase", "median_ratio", "low", "high", "n"])
+            rows.append(
+                [
+                    *(label.get(name) for name in by),
+                    label.get("sparsity"),
+                    label.get("mode"),
+                    phase,
+                    found.estimate,
+                    found.low,
+                    found.high,
+                    found.n,
+                ]
+            )
+    table = pd.DataFrame(rows, columns=[*by, "sparsity", "mode", "phase", "median_ratio", "low", "high", "n"])
     return table.sort_values(["sparsity", "mode"], kind="stable", ignore_index=True)
 
 

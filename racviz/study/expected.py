@@ -16,7 +16,8 @@ from racviz.study.steps import CHUNK
 
 EVALUATING = ("runtime_vs_sparsity", "cot_lengths", "solvers")
 """Reports that let every pruned model answer."""
-COMPARING = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths")
+FIGURE2 = "figure2_error_heatmap"
+COMPARING = (FIGURE2, "runtime_vs_sparsity", "cot_lengths")
 """Reports that compare prompt with rac."""
 STORED = 6
 """Bytes that a generated token takes in the cache, in the batch, the traces and the evaluation."""
@@ -59,7 +60,10 @@ class Expectation:
     def steps(
         self, report: str, test: Sequence[Problem], train: Sequence[Problem], methods: list[str], timing: int, imported: bool
     ) -> list[Step]:
-        """The steps of a report, in order. imported: the traces come from a file. timing: problems of a timing pass."""
+        """The steps of a report, in order. imported: the traces come from a file. timing: problems of a timing pass.
+
+        methods: all that are compared at every cell; in Figure 2 those after the first are compared at the first sparsity alone.
+        """
         study, weights = self.study, self.shapes.model_bytes
         ask, count = self._length(train), study.problems
         rollouts = Rows(count, self._length(test), *self._answers(study.budget), study.batch_size)
@@ -70,13 +74,16 @@ class Expectation:
         if report not in ("runtime_vs_sparsity", "cot_lengths"):
             steps.append(self._generating(f"greedy rollouts on {count} problems, budget {study.budget}", rollouts))
         cells = self._cells(report)
+        others = len(methods) - 1 if report == FIGURE2 else 0
+        methods = methods[:1] if report == FIGURE2 else methods
         for mode in dict.fromkeys(mode for mode, _ in cells):
             times = sum(each == mode for each, _ in cells) * len(study.sources) * len(methods)
+            times += others * len(study.sources) if mode == study.mode else 0
             cost = self._pruning(study.calibration_tokens, min(study._window, round(ask + study.t_max)), mode)
             took, memory = times * cost.total_seconds, weights + cost.total_memory
             steps.append(Step(f"prune {times} models, {mode}", times * study.calibration_tokens, took, memory, times * weights))
         if report not in (*EVALUATING[:2], "pruning_report"):
-            turns = len(cells) * len(study.sources) * len(methods)
+            turns = (len(cells) * len(methods) + others) * len(study.sources)
             took = errors_seconds(self.shapes, 2 * turns * tokens, tokens / count, self.machine)
             steps.append(Step(f"tokenwise errors of {turns} models", 2 * turns * tokens, took, 2 * weights))
         if report not in EVALUATING:

@@ -18,14 +18,14 @@ STUDY = """model thinking trust_remote_code domain calibration_problems test_pro
 calibration_tokens t_max budget method sparsities pattern allocation scope thirds mode problems samples temperature top_p backend
 device dtype batch_size seed run""".split()
 OWN = {
-    "runtime_vs_sparsity": ["timing_problems"], "solvers": ["methods"], "table1_math": ["models"],
+    "figure2_error_heatmap": ["methods"], "runtime_vs_sparsity": ["timing_problems"], "solvers": ["methods"], "table1_math": ["models"],
     "table3_on_off_policy": ["trace_sources"],
     "table4_semi_structured": ["depths"], "table5_decode_budget": ["budgets"], "calibration_budget": ["token_counts", "trace_caps"],
     "seeds": ["seeds", "claims"],
 }  # fmt: skip
 NOTEBOOKS = sorted(resource("notebooks").glob("*.ipynb"))
 SMALL = {"problems": 6, "budget": 96, "t_max": 96, "calibration_tokens": 2048, "sparsities": [0.5, 0.6], "batch_size": 16}
-FIGURES = {"figure2_error_heatmap": 3, "runtime_vs_sparsity": 1, "cot_lengths": 5, "solvers": 1, "pruning_report": 3,
+FIGURES = {"figure2_error_heatmap": 4, "runtime_vs_sparsity": 1, "cot_lengths": 5, "solvers": 1, "pruning_report": 3,
            "figure1_pruning_hurts": 1, "table1_math": 1, "table2_code": 1, "table3_on_off_policy": 1, "table4_semi_structured": 1,
            "table5_decode_budget": 1, "calibration_budget": 2, "seeds": 1}  # fmt: skip
 NETWORK = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']https?:[^>]*>", re.IGNORECASE)
