@@ -167,7 +167,9 @@ def _draw(
     figure: go.Figure, part: pd.DataFrame, x: pd.Series, value: str, row: int, column: int, seen: set[str], dashed: bool = False
 ) -> None:
     """Lines of one panel: a source each; the dense model as a level where it stands at one place."""
-    for source in sorted(source_order(part["source"]), key="dense".__eq__):  # its level last: plotly draws none into an empty panel
+    for source in sorted(
+        source_order(part["source"]), key="dense".__eq__
+    ):  # its level last: plotly draws none into an empty panel
         chosen = (part["source"] == source) & part[value].notna()
         if not chosen.any():
             continue

@@ -84,7 +84,7 @@ def template() -> go.layout.Template:
 
 def finish(figure: go.Figure, title: str, caption: str, *, height: int, subtitle: str = "") -> go.Figure:
     """Template, title and caption; the caption is wrapped and has its own room below the axes."""
-    lines = [line for part in caption.split("\n") for line in textwrap.wrap(part, 165)]
+    lines = [line for part in caption.split("\n") for line in textwrap.wrap(part, 145)]
     figure.update_layout(
         template=template(),
         height=height + 17 * len(lines),
