@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from racviz.figures.theme import INK, finish, legend_name, source_colour
+from racviz.statistics import divergence
 
 SHOWN, WIDTH = 6, 96
 
@@ -20,8 +21,7 @@ def aligned_thoughts(
     figure, y = go.Figure(), 0.0
     dense = list(thoughts.get("dense", ()))
     for source, tokens in thoughts.items():
-        same = next((k for k, (a, b) in enumerate(zip(dense, tokens, strict=False)) if a != b), min(len(dense), len(tokens)))
-        same = same if source != "dense" else len(tokens)
+        same = divergence(dense, tokens)
         rows = _wrapped(tokens, max(0, same - 3 * WIDTH // 4), lines)
         verdict = "right" if correct.get(source) else "wrong"
         parts = f"parts after {same:,} tokens" if source != "dense" else f"{len(tokens):,} tokens"

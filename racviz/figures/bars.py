@@ -41,7 +41,7 @@ def variant_bars(results: pd.DataFrame, title: str) -> go.Figure:
     _level(figure, results)
     figure.update_yaxes(range=[0, 103], title_text="accuracy, % (± SE)")
     figure.update_xaxes(type="category", title_text=title.partition(",")[0])
-    label = {key: value for key, value in label_from(results).items() if key != "budget"}
+    label = label_from(results, "budget")
     note = "Bars: SE over problems. Dashed: the dense model."
     return panels(
         finish(figure, title[:1].upper() + title[1:], caption(label, int(results["problems"].max()), note), height=400), 1.05
@@ -78,7 +78,7 @@ def policy_bars(results: pd.DataFrame, apart: pd.DataFrame) -> go.Figure:
     _level(figure, results, row=1, col=1)
     figure.update_yaxes(range=[0, 103], row=1, col=1)
     figure.update_yaxes(rangemode="tozero", row=1, col=2)
-    label = {key: value for key, value in label_from(results).items() if key != "budget"}
+    label = label_from(results, "budget")
     note = "Dashed: the dense model. Nats a token: how surprised the model is by the traces. Error: e_t / ‖x_dense,t‖, medians."
     return panels(finish(figure, title, caption(label, int(results["problems"].max()), note), height=420), 1.09)
 

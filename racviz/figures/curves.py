@@ -60,7 +60,7 @@ def sparsity_curves(evaluations: pd.DataFrame, published: pd.DataFrame | None = 
     notes = "Bars: SE over problems. Level: the dense model."
     if published is not None:
         notes += "\nDashed: as the paper prints it, as far as it could be had (MATH-500; generic is C4 there; below: the authors' minutes)."
-    label = {key: value for key, value in label_from(evaluations).items() if key != "budget"}
+    label = label_from(evaluations, "budget")
     figure = finish(figure, title, caption(label, evaluations["problem_id"].nunique(), notes), height=600)
     return panels(figure, 1.13).update_layout(margin_t=120)
 
@@ -77,7 +77,7 @@ def budget_curves(evaluations: pd.DataFrame) -> go.Figure:
     }
     figure = _multiples(parts, "budget", {"accuracy, %": ACCURACY, "tokens": TOKENS}, "decode budget, tokens")
     note = "The same answers, cut at each budget: one that was not there by then is wrong. Bars: SE over problems."
-    label = {key: value for key, value in label_from(evaluations).items() if key != "budget"}
+    label = label_from(evaluations, "budget")
     return panels(finish(figure, title, caption(label, evaluations["problem_id"].nunique(), note), height=560), 1.07)
 
 
@@ -101,7 +101,7 @@ def calibration_curves(results: pd.DataFrame, x: str, title: str, axis: str) -> 
         "Bars: SE over problems. Dashed: the dense model. Error: e_t / ‖x_dense,t‖ on decode tokens of its greedy rollouts, the median "
         "within a problem, then over problems."
     )
-    label = {key: value for key, value in label_from(results).items() if key not in ("budget", x)}
+    label = label_from(results, "budget", x)
     return panels(finish(figure, title, caption(label, int(results["problems"].max()), note), height=560), 1.07)
 
 

@@ -43,5 +43,5 @@ def thinking_curves(evaluations: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(title_text="still thinking, %", col=1)
     figure.update_xaxes(title_text="tokens of thought")
     note = "Solid: the answer was right in the end; dotted: wrong. What the budget cut off never ended: there the curve does not come down."
-    label = {key: value for key, value in label_from(evaluations).items() if key != "budget"}
+    label = label_from(evaluations, "budget")
     return panels(finish(figure, title, caption(label, evaluations["problem_id"].nunique(), note), height=430), 1.1)

@@ -145,11 +145,11 @@ def _tokens(tokens: Any) -> str | None:
     return f"{tokens:,} calibration tokens each" if isinstance(tokens, int | float) else tokens
 
 
-def label_from(frame: Any) -> dict[str, Any]:
-    """The same label read off the columns of a results or evaluations frame, where a column holds one value."""
+def label_from(frame: Any, *but: str) -> dict[str, Any]:
+    """The same label read off the columns of a results or evaluations frame, where a column holds one value; `but` are left out."""
     found = {}
     for column in ("model", "domain", "method", "mode", "calibration_tokens", "seed", "budget"):
-        if column in frame:
+        if column in frame and column not in but:
             values = frame[column][frame["source"] != "dense"] if "source" in frame else frame[column]
             values = [value for value in values.dropna().unique() if value != "dense"]
             found[column] = values[0] if len(values) == 1 else ", ".join(map(str, values)) or None

@@ -9,7 +9,6 @@ from racviz.statistics.cells import (
     seed_differences,
     seed_interval,
     seed_sentence,
-    standard_error,
     within_budgets,
 )
 from racviz.statistics.estimates import (
@@ -24,6 +23,7 @@ from racviz.statistics.estimates import (
     ratio,
     ratio_interval,
     ratio_table,
+    standard_error,
     summary_ratio,
     thought_lengths,
 )

@@ -7,8 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from racviz.errors import DataError, check
-from racviz.statistics.estimates import Interval, bootstrap_interval, holm, paired_difference, thought_lengths
-from racviz.statistics.sentences import pretty
+from racviz.statistics.estimates import Interval, bootstrap_interval, holm, paired_difference, standard_error, thought_lengths
+from racviz.statistics.sentences import cell_of, percent, pretty
 
 BEST = "●"
 """Stands by the source that is above every other, beyond the noise."""
@@ -69,11 +69,6 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     return float(1.0 - np.prod(1.0 - k / np.arange(samples - right + 1, samples + 1)))
 
 
-def standard_error(means: np.ndarray) -> float:
-    """Of the mean over problems: their sample standard deviation over √problems; NaN for a single one."""
-    return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
-
-
 def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, int, float]:
     """For one sample a problem: problems that only a answers, that only b answers, and the exact two-sided p that the two are as likely.
 
@@ -117,7 +112,7 @@ def seed_differences(
     """a − b problem by problem, a row a seed, a column a problem. Raises DataError where a seed lacks one of the two."""
     rows = {}
     for seed, part in evaluations.groupby("seed"):
-        cells = [part[(part["source"] == source) & np.isclose(part["sparsity"], sparsity)] for source in (a, b)]
+        cells = [cell_of(part, source, sparsity) for source in (a, b)]
         if any(cell.empty for cell in cells):
             raise DataError(f"seed {seed} has no evaluation of {a} and {b} at a sparsity of {sparsity:g}.")
         first, second = (cell[value].astype(float).groupby(cell["problem_id"]).mean() for cell in cells)
@@ -146,7 +141,7 @@ def seed_sentence(evaluations: pd.DataFrame, sparsities: float | Sequence[float]
         winner = {1: a, -1: b}.get(found.side_of(0.0))
         told = f"{pretty(winner)} is the more accurate" if winner else "nothing can be told"
         parts.append(
-            f"at {100 * sparsity:.3g} % {100 * found.estimate:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], by seed "
+            f"at {percent(sparsity)} {100 * found.estimate:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], by seed "
             f"{each}: {told}"
         )
     seeds = evaluations["seed"].nunique()

@@ -180,6 +180,11 @@ class PairedDifference:
         return "above" if self.difference > 0 else "below"
 
 
+def standard_error(means: np.ndarray) -> float:
+    """Of the mean over problems: their sample standard deviation over √problems; NaN for a single one."""
+    return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
+
+
 def paired_difference(a: pd.DataFrame, b: pd.DataFrame, value: str = "correct") -> PairedDifference:
     """Compare two cells of the evaluations frame: the mean over samples a problem, then differences of the shared problems."""
     means = []
@@ -199,7 +204,7 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, value: str = "correct") 
         raise DataError("a and b share no problem, so nothing can be paired. Evaluate both on the same problems.")
     gap = (both["a"] - both["b"]).to_numpy()
     n, difference = len(gap), float(gap.mean())
-    se = float(gap.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    se = standard_error(gap)
     return PairedDifference(
         difference, se, bootstrap_interval(gap), n, _p_value(gap, difference, se), both["a"].mean(), both["b"].mean(), unpaired
     )

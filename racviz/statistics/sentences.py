@@ -19,6 +19,7 @@ from racviz.statistics.estimates import (
     paired_difference,
     ratio_interval,
     sources_of,
+    standard_error,
     thought_lengths,
 )
 
@@ -40,7 +41,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _percent(sparsity: float) -> str:
+def percent(sparsity: float) -> str:
     return f"{100 * sparsity:.3g} %"
 
 
@@ -59,7 +60,7 @@ def ratio_sentence(errors: Any, numerator: str = "prompt", denominator: str = "r
         f"{interval} on {phase} tokens (n = {interval.n})" if interval.n else f"missing on {phase} tokens (n = 0)"
         for phase, interval in found.items()
     ]
-    at = [_percent(label["sparsity"])] if label.get("sparsity") is not None else []
+    at = [percent(label["sparsity"])] if label.get("sparsity") is not None else []
     at += [str(label["mode"])] if label.get("mode") else []
     head = f"At {', '.join(at)}: the" if at else "The"
     return (
@@ -86,7 +87,7 @@ def _which_preserves_what(found: dict[str, Any], numerator: str, denominator: st
     return _capital(text) + "."
 
 
-def _cell(frame: pd.DataFrame, source: str, sparsity: float) -> pd.DataFrame:
+def cell_of(frame: pd.DataFrame, source: str, sparsity: float) -> pd.DataFrame:
     chosen = frame["source"] == source
     return frame[chosen if source == "dense" else chosen & np.isclose(frame["sparsity"].astype(float), sparsity)]
 
@@ -108,14 +109,12 @@ def _compare(
     compared: list[tuple[float, PairedDifference, dict[str, pd.DataFrame]]] = []
     clauses = []
     for sparsity in [sparsities] if np.isscalar(sparsities) else list(sparsities):
-        cells = {source: _cell(evaluations, source, sparsity) for source in (a, b)}
+        cells = {source: cell_of(evaluations, source, sparsity) for source in (a, b)}
         absent = [pretty(source) for source, rows in cells.items() if rows.empty]
         if absent:
-            clauses.append(
-                f"at {_percent(sparsity)} no evaluation of {' and of '.join(absent)} (n = 0), so nothing can be told"
-            )
+            clauses.append(f"at {percent(sparsity)} no evaluation of {' and of '.join(absent)} (n = 0), so nothing can be told")
         elif not set(cells[a]["problem_id"]) & set(cells[b]["problem_id"]):
-            clauses.append(f"at {_percent(sparsity)} no problem in common (n = 0), so nothing can be told")
+            clauses.append(f"at {percent(sparsity)} no problem in common (n = 0), so nothing can be told")
         else:
             compared.append((sparsity, paired_difference(cells[a], cells[b], value), cells))
     corrected = holm([gap.p_value for _, gap, _ in compared])
@@ -126,7 +125,7 @@ def _compare(
             told = f"{pretty(winner)} was cut off more often, so which thinks shorter cannot be told"
         verdict = _verdict(gap, p, len(compared), told)
         numbers = f"{scale * gap.mean_a:.{digits}f} against {scale * gap.mean_b:.{digits}f}{' %' if unit == 'points' else ''}"
-        clauses.append(f"at {_percent(sparsity)} {numbers}, {_difference(gap, scale, digits, unit)}: {verdict}")
+        clauses.append(f"at {percent(sparsity)} {numbers}, {_difference(gap, scale, digits, unit)}: {verdict}")
     rule = "A difference counts beyond twice its SE"
     if len(compared) > 1:
         rule += f" and with Holm's correction for {len(compared)} comparisons (p < 0.05)"
@@ -194,9 +193,9 @@ def length_sentence(evaluations: pd.DataFrame, sparsity: float | Sequence[float]
     told = _compare(frame, sparsity, a, b, **how, more_is_better=False)
     cut = []
     for at in [sparsity] if np.isscalar(sparsity) else list(sparsity):
-        shares = [100 * _cell(frame, source, at)["truncated"].mean() for source in (a, b)]
+        shares = [100 * cell_of(frame, source, at)["truncated"].mean() for source in (a, b)]
         if np.nansum(shares) > 0:
-            cut.append(f"{' against '.join(f'{share:.0f} %' for share in shares)} at {_percent(at)}")
+            cut.append(f"{' against '.join(f'{share:.0f} %' for share in shares)} at {percent(at)}")
     if not cut:
         return f"{told} None was cut off by the budget."
     return f"{told} Cut off by the budget, and counted with what was generated: {'; '.join(cut)}; such means are lower bounds."
@@ -222,10 +221,10 @@ def runtime_sentence(results: pd.DataFrame, evaluations: pd.DataFrame | None = N
     else:
         clauses = []
         for at in sparsities:
-            cells = {source: _cell(frame, source, at) for source in (a, b)}
+            cells = {source: cell_of(frame, source, at) for source in (a, b)}
             counts = [f"{rows['per_sample'].mean():.0f}" if len(rows) else "missing" for rows in cells.values()]
             n = max(rows["problems"].max() for rows in cells.values() if len(rows))
-            clauses.append(f"at {_percent(at)} {' against '.join(counts)} (n = {n:.0f} problems)")
+            clauses.append(f"at {percent(at)} {' against '.join(counts)} (n = {n:.0f} problems)")
         told = f"Generated tokens a problem, {pretty(a)} against {pretty(b)}: {'; '.join(clauses)}. "
         told += "Totals alone have no spread, so nothing can be told about differences."
     return " ".join([level, told, _minutes(frame, a, b, sparsities[-1])])
@@ -234,11 +233,11 @@ def runtime_sentence(results: pd.DataFrame, evaluations: pd.DataFrame | None = N
 def _minutes(frame: pd.DataFrame, a: str, b: str, sparsity: float) -> str:
     if "minutes" not in frame or frame["minutes"].isna().all():
         return "No timing pass was made, so these are tokens, not minutes."
-    chosen = {source: _cell(frame, source, sparsity)["minutes"].mean() for source in ("dense", a, b)}
+    chosen = {source: cell_of(frame, source, sparsity)["minutes"].mean() for source in ("dense", a, b)}
     problems = frame.get("timed_problems", pd.Series(dtype=float)).max()
     count = f" of {problems:.0f} problems" if np.isfinite(problems) else ""
     told = ", ".join(f"{pretty(s)} {m:.2f}" if np.isfinite(m) else f"{pretty(s)} not timed" for s, m in chosen.items())
-    return f"Timed pass{count} at {_percent(sparsity)}, in minutes: {told} (one pass, no interval)."
+    return f"Timed pass{count} at {percent(sparsity)}, in minutes: {told} (one pass, no interval)."
 
 
 def ratio_numbers(errors: Any, numerator: str = "prompt", denominator: str = "rac") -> dict[str, str]:
@@ -266,12 +265,12 @@ def length_numbers(evaluations: pd.DataFrame, sparsity: float) -> dict[str, str]
 def _by_source(
     evaluations: pd.DataFrame, sparsity: float, what: str, describe: Callable[[pd.DataFrame], str]
 ) -> dict[str, str]:
-    cells = {source: _cell(evaluations, source, sparsity) for source in evaluations["source"].unique()}
-    at = {source: "" if source == "dense" else f" at {_percent(sparsity)}" for source in cells}
+    cells = {source: cell_of(evaluations, source, sparsity) for source in evaluations["source"].unique()}
+    at = {source: "" if source == "dense" else f" at {percent(sparsity)}" for source in cells}
     numbers = {f"{what}, {pretty(source)}{at[source]}": describe(rows) for source, rows in cells.items() if len(rows)}
     return numbers | {"problems": str(evaluations["problem_id"].nunique())}
 
 
 def _mean_and_se(rows: pd.DataFrame, value: str, scale: float, unit: str) -> str:
     means = scale * rows[value].astype(float).groupby(rows["problem_id"]).mean()
-    return f"{means.mean():.1f} ± {means.std(ddof=1) / np.sqrt(len(means)):.1f}{unit}"
+    return f"{means.mean():.1f} ± {standard_error(means.to_numpy()):.1f}{unit}"

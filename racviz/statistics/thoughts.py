@@ -64,11 +64,10 @@ def circle_sentence(evaluations: pd.DataFrame) -> str:
     return "Answers that the budget cut off, and how many of them ended by repeating themselves: " + "; ".join(parts) + "."
 
 
-def divergence(one: Sequence[int], other: Sequence[int]) -> int:
+def divergence(one: Sequence[object], other: Sequence[object]) -> int:
     """The position at which two outputs part: the number of tokens that they begin with in common."""
-    both = min(len(one), len(other))
-    different = np.flatnonzero(np.asarray(one[:both]) != np.asarray(other[:both]))
-    return int(different[0]) if len(different) else both
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def survival(evaluations: pd.DataFrame, points: int = 200) -> pd.DataFrame:

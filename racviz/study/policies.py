@@ -1,49 +1,51 @@
 """How far calibration sets are from what the model meets while it decodes: in nats a token, and as an angle between activations."""
 
+from collections.abc import Iterable
+
 import numpy as np
+import torch
 
 from racviz.models import LoadedModel
 from racviz.pruning import SecondMoments
 from racviz.study.variants import shown, variant
-from racviz.traces import Traces
+from racviz.traces import Trace, Traces
 
 ENERGY = 0.9
 """The share of the second moment that its leading subspace holds."""
 
 
-def nats_per_token(loaded: LoadedModel, traces: Traces, most: int = 64, batch_tokens: int = 8192) -> float:
+def nats_per_token(loaded: LoadedModel, traces: Traces, most: int = 64) -> float:
     """Mean negative log likelihood of output tokens under `loaded`, in nats, over the first `most` traces.
 
     For traces that the model sampled itself it is its own entropy (at temperature 1 without nucleus); for others' it is larger by
     KL(theirs ‖ own) plus what their entropy differs.
     """
-    import torch
-
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for trace in traces[:most]:
-            ids = torch.tensor([[*trace.prompt_ids, *trace.output_ids]], device=loaded.device)
-            logits = loaded.model(ids, use_cache=False).logits[0, len(trace.prompt_ids) - 1 : -1].float()
-            total -= float(torch.log_softmax(logits, -1).gather(1, ids[0, len(trace.prompt_ids) :, None]).sum())
-            count += len(trace.output_ids)
-    return total / count if count else float("nan")
+    return _mean(-_log_probs(loaded, t).gather(1, torch.tensor(t.output_ids)[:, None])[:, 0] for t in traces[:most])
 
 
 def kl_per_token(maker: LoadedModel, loaded: LoadedModel, traces: Traces, most: int = 64) -> float:
     """KL(maker ‖ loaded) of the next-token distributions, in nats, the mean over output tokens of the maker's first `most` traces."""
-    import torch
 
-    total, count = 0.0, 0
+    def gaps(trace: Trace) -> torch.Tensor:
+        theirs, ours = _log_probs(maker, trace), _log_probs(loaded, trace)
+        return (theirs.exp() * (theirs - ours)).sum(-1)
+
+    return _mean(gaps(t) for t in traces[:most])
+
+
+def _log_probs(loaded: LoadedModel, trace: Trace) -> torch.Tensor:
+    """`[output tokens, vocabulary]`: of every token in the place of each output token."""
+    ids = torch.tensor([[*trace.prompt_ids, *trace.output_ids]], device=loaded.device)
     with torch.inference_mode():
-        for trace in traces[:most]:
-            ids = torch.tensor([[*trace.prompt_ids, *trace.output_ids]])
-            place = slice(len(trace.prompt_ids) - 1, -1)
-            theirs, ours = (
-                torch.log_softmax(m.model(ids.to(m.device), use_cache=False).logits[0, place].float().cpu(), -1)
-                for m in (maker, loaded)
-            )
-            total += float((theirs.exp() * (theirs - ours)).sum())
-            count += len(trace.output_ids)
+        logits = loaded.model(ids, use_cache=False).logits[0, len(trace.prompt_ids) - 1 : -1]
+        return torch.log_softmax(logits.float().cpu(), -1)
+
+
+def _mean(parts: Iterable[torch.Tensor]) -> float:
+    """The mean over the tokens of all traces."""
+    total, count = 0.0, 0
+    for part in parts:
+        total, count = total + float(part.sum()), count + len(part)
     return total / count if count else float("nan")
 
 
@@ -52,8 +54,6 @@ def subspace_angle(a: SecondMoments, b: SecondMoments, energy: float = ENERGY) -
 
     The subspace of each is that of its largest eigenvalues which hold `energy` of the trace; of both the smaller dimension counts.
     """
-    import torch
-
     angles, seen = [], set()
     for name in a.by_linear:
         if id(a.of(name)) in seen:
