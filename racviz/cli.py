@@ -1,51 +1,13 @@
 """The command line, `racviz COMMAND …`: each command usable alone on files."""
 
-import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from racviz.errors import ParameterError, RacvizError, StorageError
-
-
-class Commands(TyperGroup):
-    """Errors that the user can mend are printed without a traceback; an interruption says what it leaves."""
-
-    def invoke(self, ctx):
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            kept = "What was finished is kept; the same command goes on from there."
-            if ctx.invoked_subcommand == "prune" and not any(word.startswith("--workspace") for word in sys.argv):
-                kept = "Nothing was written. With --workspace FOLDER finished blocks are kept."
-            print(f"\nInterrupted. {kept}", file=sys.stderr)
-            sys.exit(130)
-        except RacvizError as error:
-            print(f"racviz: {self.as_options(str(error), ctx)}", file=sys.stderr)
-            sys.exit(1)
-
-    def as_options(self, message: str, ctx) -> str:
-        """A message about parameters of Python, in the words of the command that was given: `t_max=8` becomes `--t-max 8`."""
-        command = self.commands.get(ctx.invoked_subcommand or "")
-        names = {each.name: each.opts[0] for each in command.params if each.opts[0].startswith("--")} if command else {}
-        for name, option in (("max_new_tokens", "t_max"), ("max_new_tokens", "budget"), ("loaded", "model")):
-            if option in names:
-                names.setdefault(name, names[option])
-
-        def said(found: re.Match) -> str:
-            option, value = names.get(found[1]), found[2]
-            return found[0] if option is None else option if value in ("True", "…") else f"{option} {value}"
-
-        begins = re.match(r"([a-z_]+) must", message)
-        if begins and begins[1] in names:
-            message = names[begins[1]] + message[begins.end(1) :]
-        message = re.sub(r"\b([a-z]+_[a-z_]+)(?= to \d)", lambda found: names.get(found[1], found[0]), message)  # lower … to 7
-        return re.sub(r"\b([a-z_]+)=(True\b|…|'[^']*'|[\w.-]*)", said, message)
-
+from racviz.console import Commands, ready, told, writable
+from racviz.errors import ParameterError
 
 app = typer.Typer(
     name="racviz", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -70,34 +32,6 @@ Thinking = Annotated[
     str, typer.Option(help="How the model marks its thought: auto, deepseek-r1, qwen3, plain, … or two markers.")
 ]
 RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
-
-
-def _told(ctx: typer.Context, *names: str) -> list[str]:
-    """Those of the options that were given on the command line."""
-    sources = {name: ctx.get_parameter_source(name) for name in names}
-    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-
-
-def _writable(out: Path | None, folder: bool = False) -> None:
-    """Raise StorageError where a result could not be written in the end, before anything is made."""
-    if out is None:
-        return
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    blocked = there.is_file() and (folder or there != out.absolute())
-    wrong = "it is a folder" if out.is_dir() and not folder else f"{there} is a file" if blocked else ""
-    if not wrong and not os.access(there, os.W_OK):
-        wrong = f"no permission to write in {there}"
-    if wrong:
-        raise StorageError(f"cannot write {out}: {wrong}. Name another place by --out.")
-
-
-def _ready(backend: str) -> None:
-    """Whether a backend's name, and the interpreter that it names, are right: before a model is loaded."""
-    from racviz.generation import check_backend
-
-    how = check_backend(backend)
-    if hasattr(how, "interpreter"):
-        how.interpreter()
 
 
 @app.command()
@@ -133,15 +67,15 @@ def traces(
     from racviz.store import Store
 
     making = ("problems", "split", "samples", "t_max", "temperature", "top_p", "seed", "batch_size", "backend")
-    if from_ is not None and (idle := _told(ctx, *making)):
+    if from_ is not None and (idle := told(ctx, *making)):
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise ParameterError(f"{shown} cannot be given with --from, which takes traces as they are.")
-    _ready(backend)
-    _writable(out)
+    ready(backend)
+    writable(out)
     given = None if from_ is not None else rv.load_problems(problems, split=split, limit=limit)
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     if from_ is not None:
-        made = rv.import_traces(from_, loaded, limit=limit if _told(ctx, "limit") else None)
+        made = rv.import_traces(from_, loaded, limit=limit if told(ctx, "limit") else None)
     else:
         how = dict(samples=samples, batch_size=batch_size, backend=backend, store=Store.default())
         made = rv.generate_traces(loaded, given, rv.Sampling(t_max, temperature, top_p, seed), **how)
@@ -217,7 +151,7 @@ def prune(
         raise ParameterError(
             f"out={str(out)!r} is the folder of the model itself, whose dense weights would be gone; name another."
         )
-    _writable(out, folder=True)
+    writable(out, folder=True)
     solver_named(method), Scope(scope, chosen), Pattern.parse(pattern).resolve(sparsity)
     if source in ("rac", "prompt-same-problems") and not traces:
         raise ParameterError(f"--source {source} needs --traces: a file that `racviz traces` wrote, or others' traces.")
@@ -231,14 +165,8 @@ def prune(
     calibration = rv.calibration_set(source, loaded, **given, tokens=tokens, sequence_length=sequence_length, seed=seed,
                                      packed=bool(texts), allow_fewer=allow_fewer)  # fmt: skip
     how = dict(
-        method=method,
-        sparsity=sparsity,
-        pattern=pattern,
-        allocation=allocation,
-        keep_zeros=keep_zeros,
-        scope=scope,
-        thirds=chosen,
-    )
+        method=method, sparsity=sparsity, pattern=pattern, allocation=allocation, keep_zeros=keep_zeros, scope=scope, thirds=chosen,
+    )  # fmt: skip
     pruned = rv.prune(loaded, calibration, **how, mode=mode, workspace=workspace, inplace=True)
     pruned.save(out)
     kept = pruned.provenance
@@ -300,8 +228,8 @@ def evaluate(
     from racviz.grading import refuse_ungradable
     from racviz.store import Store
 
-    _ready(backend)
-    _writable(out)
+    ready(backend)
+    writable(out)
     sampling = rv.Sampling(budget, temperature, top_p, seed)
     test = rv.load_problems(problems, split="test", limit=limit)
     refuse_ungradable(test)

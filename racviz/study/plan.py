@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from racviz.grading import grader_of, refuse_ungradable
 from racviz.grading.sandbox import run_program
 from racviz.interchange import import_traces, is_traces
 from racviz.models import DTYPES, LoadedModel, check_device, locate, provenance_of, tokenizer_fingerprint
-from racviz.problems import DOMAINS, ProblemSet, is_hub, load_problems
+from racviz.problems import DOMAINS, Problem, ProblemSet, is_hub, load_problems
 from racviz.prompting import thinking_format
 from racviz.pruning import Pattern, Scope, solver_named
 from racviz.pruning.blocks import read_columns
@@ -139,7 +139,7 @@ def make_plan(
             if _on_file(study, source):
                 tried(
                     f"{source} tokens",
-                    lambda source=source: _disjoint(planned.calibration(source), test),
+                    lambda source=source: _without(planned.calibration(source), test),
                     lambda c: f"{c.tokens:,} of {study.calibration_tokens:,}",
                 )
         if traced and train is not None and study.trace_source != TEACHER and not own:
@@ -243,12 +243,15 @@ def _on_file(study: Study, source: str) -> bool:
     return Path(study.trace_source.partition("?")[0]).exists() and is_traces(study.trace_source)
 
 
-def _apart(test: ProblemSet, train: ProblemSet) -> str:
-    shared = {p.content_hash for p in test} & {p.content_hash for p in train}
+def _disjoint(test: Iterable[Problem], hashes: Iterable[str], where: str) -> None:
+    """Raise DataError where test problems are among those of `hashes`."""
+    shared = {p.content_hash for p in test} & set(hashes)
     if shared:
-        raise DataError(
-            f"{len(shared)} of the test problems are among the calibration problems; a model is not judged on what calibrated it"
-        )
+        raise DataError(f"{len(shared)} of the test problems {where}; a model is not judged on what calibrated it")
+
+
+def _apart(test: ProblemSet, train: ProblemSet) -> str:
+    _disjoint(test, (p.content_hash for p in train), "are among the calibration problems")
     return f"none of the {len(test)} test problems is among the {len(train)} that were looked at"
 
 
@@ -274,19 +277,13 @@ def _weights(study: Study) -> str:
     return "safetensors" if folders else "as the hub or the package has them"
 
 
-def _disjoint(made: CalibrationSet, test: ProblemSet | None) -> CalibrationSet:
-    shared = {p.content_hash for p in test or ()} & set(made.problems)
-    if shared:
-        raise DataError(f"{len(shared)} of the test problems are in it; a model is not judged on what calibrated it")
+def _without(made: CalibrationSet, test: ProblemSet | None) -> CalibrationSet:
+    _disjoint(test or (), made.problems, "are in it")
     return made
 
 
 def _uncalibrated(model: LoadedModel, test: ProblemSet) -> str:
-    shared = model.calibrated_on & {p.content_hash for p in test}
-    if shared:
-        raise DataError(
-            f"{len(shared)} of the test problems calibrated {model.name!r}, which is pruned already; take other problems"
-        )
+    _disjoint(test, model.calibrated_on, f"calibrated {model.name!r}, which is pruned already")
     return f"pruned before, on {len(model.calibrated_on)} problems" if model.provenance else "nothing, it is not pruned"
 
 
