@@ -31,7 +31,7 @@ _HOMES = {
     "SecondMoments": "pruning", "reconstruction_errors": "reconstruction", "ReconstructionErrors": "reconstruction",
     "layerwise_errors": "reconstruction", "evaluate": "evaluation", "Evaluation": "evaluation", "time_generation": "evaluation",
     "import_traces": "interchange", "export_traces": "interchange", "to_dataset": "interchange", "load_texts": "texts",
-    "run_sweep": "sweep", "read_results": "sweep", "published": "paper",
+    "run_sweep": "sweep", "read_results": "results", "published": "paper",
     "Study": "study", "run_report": "reports", "plan_report": "reports", "RacvizError": "errors",
 }  # fmt: skip
 _ROOMS = ("figures", "prompting", "statistics", "reports", "store")

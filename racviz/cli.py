@@ -251,6 +251,7 @@ def report(
     list_: Annotated[bool, typer.Option("--list", help="List the reports and their parameters.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Run every report and build index.html.")] = False,
     model: Annotated[str | None, typer.Option(help="The same as -p model=….")] = None,
+    full: Annotated[bool, typer.Option("--full", help="All test problems there are (500 of each embedded domain).")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check names, columns and templates, print the plan, run nothing.")
     ] = False,
@@ -273,6 +274,7 @@ def report(
     for each in [known.name for known in reports.list_reports()] if all_ else [name]:
         types = {key: one["type"] for key, one in reports.parameters_of(each).items()}
         given = reports.parse_parameters(parameter or [], types) | ({"model": model} if model else {})
+        given |= {"problems": reports.all_problems(each, given)} if full else {}
         if dry_run:
             plan = reports.plan_report(each, given, on=on, expected_tokens=expected_tokens)
             print("\n".join(plan.lines()))
@@ -290,6 +292,9 @@ def sweep(
     grid: Annotated[Path, typer.Argument(help="YAML: parameters of `racviz report`, each a value or a list of values.")],
     workers: Annotated[int, typer.Option(help="Processes that share the cells, and the processors.")] = 1,
     retry: Annotated[bool, typer.Option("--retry", help="Run the cells again that failed.")] = False,
+    timing_problems: Annotated[
+        int, typer.Option(help="Test problems of a timing pass in the end, for minutes; 0 makes none.")
+    ] = 0,
     list_: Annotated[bool, typer.Option("--list", help="List the cells and run nothing.")] = False,
 ) -> None:
     """Evaluate every cell of a grid; results.csv in the run's folder grows cell by cell, and the same command goes on from there."""
@@ -302,7 +307,7 @@ def sweep(
                     f"{study.model} {study.domain} {source} {sparsity:g} {study.method} {study.pattern} {study.mode} seed {study.seed}"
                 )
         return
-    frame = run_sweep(grid, workers=workers, retry=retry)
+    frame = run_sweep(grid, workers=workers, retry=retry, timing_problems=timing_problems)
     folder = studies_of(grid)[0].folder
     print(f"{len(frame)} cells: {folder / 'results.csv'}")
     if failed := Book(folder).failed:
@@ -318,11 +323,20 @@ def results(
     where: Annotated[list[str] | None, typer.Option(help="column=value; repeat for more columns.")] = None,
     columns: Annotated[str | None, typer.Option(help="Columns to show, with commas between.")] = None,
     sort: Annotated[str | None, typer.Option(help="Column to sort by.")] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX table (booktabs), accuracy with its SE.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="As CSV, every digit; all columns where --columns is not given.")] = False,
 ) -> None:
-    """Show the results of a sweep or a report, or some of them."""
-    from racviz.sweep import chosen_results
+    """Show the results of a sweep or a report, or some of them; for a paper with --latex or --csv."""
+    from racviz.results import chosen_results, latex_table
+    from racviz.study import RESULT_COLUMNS
 
-    frame = chosen_results(run, where or [], columns.split(",") if columns else None, sort)
+    if latex and csv:
+        raise ParameterError("--latex and --csv are two forms of the same table; give one.")
+    chosen = columns.split(",") if columns else RESULT_COLUMNS if csv else None
+    frame = chosen_results(run, where or [], chosen, sort)
+    if latex or csv:
+        print(latex_table(frame) if latex else frame.to_csv(index=False), end="\n" if latex else "")
+        return
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
 
 

@@ -22,9 +22,10 @@ from racviz.errors import DataError, ParameterError, StorageError, check, unknow
 from racviz.generation import backend_key
 from racviz.progress import progress_bar
 from racviz.store import Store, explained, key_of, write_text
-from racviz.study import RESULT_COLUMNS, Study, as_parameters, study_from
+from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
 from racviz.study.parameters import parameter_names
 from racviz.study.sharing import hand_over
+from racviz.study.timing import time_cells
 
 LISTS = ("sources", "sparsities")
 """Parameters that are lists themselves; all others are an axis where a list is given. (`thirds` is one where the list holds lists.)"""
@@ -105,16 +106,18 @@ def _read(path: Path) -> Any:
 
 def run_sweep(
     grid: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], *, workers: int = 1, retry: bool = False,
-    store: Store | None = None, progress: bool = True,
+    timing_problems: int = 0, store: Store | None = None, progress: bool = True,
 ):  # fmt: skip
     """Evaluate every cell of a grid; returns the frame of results.csv, which grows in the run's folder cell by cell.
 
     Cells that are finished are not run again; those that failed are, with `retry`. workers: processes, which share the processors.
+    timing_problems: when all are finished, a timing pass over the first so many test problems: one worker, warmed up, cells interleaved.
 
     Raises ParameterError for a grid that cannot be (see `studies_of`), StorageError where another sweep is at work in the folder,
     DataError where results.csv was changed by hand.
     """
     check(isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1, "workers", workers, "an integer >= 1")
+    check_timing(timing_problems)
     studies = studies_of(grid, store)
     for study in studies:
         study.can_answer()
@@ -128,6 +131,9 @@ def run_sweep(
             for key, done in _rows(left, workers, progress):
                 book.add(key, done)
                 bar.update()
+        if timing_problems:
+            _time(book, cells, timing_problems)
+        book.write()
         write_text(studies[0].folder / "manifest.json", json.dumps(studies[0].manifest(), indent=1, ensure_ascii=False))
         return book.frame(list(cells))
 
@@ -143,6 +149,15 @@ def _prepared(studies: list[Study], progress: bool) -> dict[str, Cell]:
             cell = Cell(study, source, sparsity)
             cells.setdefault(cell.key, cell)
     return cells
+
+
+def _time(book: "Book", cells: dict[str, Cell], count: int) -> None:
+    """Put the minutes of a timing pass into the rows that are there."""
+    there = {key: cell for key, cell in cells.items() if "row" in book.done.get(key, {})}
+    minutes = time_cells([(cell.study, cell.source, cell.sparsity) for cell in there.values()], count)
+    for key, found in zip(there, minutes, strict=True):
+        entry = book.done[key]
+        book.add(key, {**entry, "row": entry["row"] | {"minutes": found, "timed_problems": count}})
 
 
 def run_cell(parameters: dict[str, Any], source: str, sparsity: float, root: str) -> dict[str, Any]:
@@ -241,10 +256,13 @@ class Book:
     def __init__(self, folder: Path):
         self.path, self.table = folder / "cells.jsonl", folder / "results.csv"
         self.done: dict[str, dict[str, Any]] = {}
+        self.before: dict[str, dict[str, Any]] = {}
+        """All but the last line: what the table holds when a run died between the two."""
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # cut off when the run died
                     entry = json.loads(line)
+                    self.before = dict(self.done)
                     self.done[entry.pop("key")] = entry
 
     def wants(self, key: str, retry: bool) -> bool:
@@ -255,18 +273,21 @@ class Book:
         with explained("write", self.path), self.path.open("a", encoding="utf-8") as file:
             file.write("\n" if file.tell() else "")  # so that a line that was cut off does not spoil this one
             file.write(json.dumps({"key": key, **done}))
+        self.write()
+
+    def write(self) -> None:
         write_text(self.table, self.frame().to_csv(index=False, lineterminator="\n"))
 
     @property
     def failed(self) -> dict[str, str]:
         return {entry["cell"]: entry["error"] for entry in self.done.values() if "error" in entry}
 
-    def frame(self, keys: list[str] | None = None):
+    def frame(self, keys: list[str] | None = None, done: dict[str, dict[str, Any]] | None = None):
         """The rows in the columns of results.csv: all, or those of these cells in this order."""
         import pandas as pd
 
-        chosen = self.done.keys() if keys is None else keys
-        rows = [self.done[key]["row"] for key in chosen if "row" in self.done.get(key, {})]
+        done = self.done if done is None else done
+        rows = [done[key]["row"] for key in (done if keys is None else keys) if "row" in done.get(key, {})]
         return pd.DataFrame(rows, columns=RESULT_COLUMNS).astype({"minutes": float, "timed_problems": float})
 
     def check(self) -> None:
@@ -274,61 +295,10 @@ class Book:
         if not self.table.exists() or not self.path.exists():
             return
         ours, theirs = self.frame().to_csv(index=False, lineterminator="\n"), self.table.read_text(encoding="utf-8")
-        if ours != theirs:
+        if theirs not in (ours, self.frame(done=self.before).to_csv(index=False, lineterminator="\n")):
             both = itertools.zip_longest(ours.splitlines(), theirs.splitlines(), fillvalue="(nothing)")
             number, (a, b) = next((k, pair) for k, pair in enumerate(both, 1) if pair[0] != pair[1])
             raise DataError(
                 f"{self.table}, line {number}, was changed by hand: it is {b!r}, measured was {a!r}. Remove the file to have it made "
                 "anew from cells.jsonl, or keep your table under another name."
             )
-
-
-def read_results(folder: str | Path):
-    """The results.csv of a run as a frame. Raises DataError for a file that is none, was changed by hand, or holds impossible values."""
-    import pandas as pd
-
-    table = Path(folder) / "results.csv" if Path(folder).is_dir() else Path(folder)
-    if not table.exists():
-        raise DataError(f"{table} does not exist; `racviz sweep` and the reports write it into the folder of their run.")
-    Book(table.parent).check()
-    try:
-        frame = pd.read_csv(table, keep_default_na=True)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{table} is not a table of results: {error}") from error
-    if missing := [name for name in RESULT_COLUMNS if name not in frame]:
-        raise DataError(f"{table} lacks the columns {', '.join(missing)} of a table of results.")
-    for name, low, high in (("accuracy", 0, 1), ("sparsity", 0, 1), ("truncated", 0, 1), ("tokens", 0, float("inf"))):
-        values = pd.to_numeric(frame[name], errors="coerce")
-        wrong = frame.index[(~values.between(low, high)) & frame[name].notna()]
-        if len(wrong):
-            raise DataError(f"{table}, line {wrong[0] + 2}: {name} is {frame[name][wrong[0]]!r}, which cannot be.")
-    return frame.fillna({"trace_source": ""})
-
-
-SHOWN = ("model", "source", "method", "sparsity", "seed", "problems", "accuracy", "se", "tokens", "median_cot", "truncated")
-
-
-def chosen_results(folder: str | Path, where: Sequence[str], columns: Sequence[str] | None = None, sort: str | None = None):
-    """Rows of a run's results where each `column=value` holds, in some of the columns. Raises ParameterError for a column that is none."""
-    frame = read_results(folder)
-    names = list(frame.columns)
-    for pair in where:
-        name, equals, value = pair.partition("=")
-        check(bool(equals), "where", pair, "column=value, such as source=rac")
-        if name not in names:
-            raise unknown("where", name, names)
-        same = frame[name].astype(str) == value
-        with contextlib.suppress(ValueError):
-            same |= frame[name].map(_number) == float(value)
-        frame = frame[same]
-    for name in [*(columns or ()), *filter(None, [sort])]:
-        if name not in names:
-            raise unknown("columns" if name in (columns or ()) else "sort", name, names)
-    return (frame.sort_values(sort, kind="stable") if sort else frame)[list(columns or SHOWN)]
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from racviz.errors import DataError, ParameterError, StorageError
+from racviz.results import chosen_results, read_results
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study
-from racviz.sweep import Book, chosen_results, read_results, run_cell, run_sweep, studies_of
+from racviz.sweep import Book, run_cell, run_sweep, studies_of
 
 SMALL = dict(
     sources=["prompt", "rac"], calibration_tokens=800, t_max=24, budget=12, problems=4, batch_size=32, sparsities=[0.5], method="wanda",
@@ -169,6 +170,20 @@ def test_a_table_that_was_changed_by_hand(grid, sweep, tmp_path):
             read()
     table.unlink()
     sweep(grid())
+
+
+def test_a_table_that_is_a_line_behind_is_no_hand(grid, sweep, tmp_path):
+    """What a kill between the cell's line and the table leaves."""
+    whole = sweep(grid())
+    table = tmp_path / "run" / "results.csv"
+    text = table.read_text()
+    table.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    assert len(read_results(tmp_path / "run")) == len(whole) - 1
+    sweep(grid())
+    assert table.read_text() == text
+    table.write_text("".join(text.splitlines(keepends=True)[:-2]))
+    with pytest.raises(DataError, match="line 3, was changed by hand"):
+        sweep(grid())
 
 
 @pytest.mark.parametrize(("name", "value"), [("accuracy", 1.5), ("sparsity", "half"), ("tokens", -1)])

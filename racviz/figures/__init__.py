@@ -7,6 +7,7 @@ from racviz.figures.curves import budget_curves, calibration_curves, seed_dots, 
 from racviz.figures.heatmap import error_heatmap
 from racviz.figures.layers import layer_errors
 from racviz.figures.lengths import cot_lengths
+from racviz.figures.medians import ratio_medians
 from racviz.figures.notebook import show_in_notebooks
 from racviz.figures.pruned import pruning_run
 from racviz.figures.ratio_curve import ratio_by_position
@@ -26,6 +27,7 @@ __all__ = [
     "policy_bars",
     "pruning_run",
     "ratio_by_position",
+    "ratio_medians",
     "runtime_curves",
     "seed_dots",
     "show_in_notebooks",

@@ -71,6 +71,18 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     return make_plan(study_from(own), report.name, on=on, expected_tokens=expected_tokens, **others)
 
 
+def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
+    """How many test problems there are for a report with these parameters. Raises DataError where they cannot be had."""
+    import ast
+
+    from racviz.problems import load_problems
+
+    allowed = parameters_of(name)
+    values = {key: ast.literal_eval(allowed[key]["default"]) for key in ("test_problems", "domain") if key in allowed}
+    values |= parameters or {}
+    return len(load_problems(values.get("test_problems") or values.get("domain", "arithmetic"), split="test"))
+
+
 def _allowed(report: Report, parameters: dict[str, Any]) -> dict[str, dict[str, str]]:
     """The parameters of a report. Raises ParameterError for one that is given and is none, with the nearest."""
     allowed = parameters_of(str(report.path))

@@ -6,9 +6,6 @@ from racviz.statistics.cells import (
     mcnemar,
     pass_at_k,
     pass_table,
-    seed_differences,
-    seed_interval,
-    seed_sentence,
     within_budgets,
 )
 from racviz.statistics.estimates import (
@@ -16,6 +13,7 @@ from racviz.statistics.estimates import (
     PairedDifference,
     as_frame,
     bootstrap_interval,
+    bootstrap_ratio,
     holm,
     label_of,
     paired_difference,
@@ -26,6 +24,14 @@ from racviz.statistics.estimates import (
     standard_error,
     summary_ratio,
     thought_lengths,
+)
+from racviz.statistics.seeds import (
+    nowhere_below_sentence,
+    seed_differences,
+    seed_interval,
+    seed_sentence,
+    seed_token_sentence,
+    seed_values,
 )
 from racviz.statistics.sentences import (
     accuracy_numbers,
@@ -51,6 +57,7 @@ __all__ = [
     "as_frame",
     "best_of",
     "bootstrap_interval",
+    "bootstrap_ratio",
     "circle_sentence",
     "circles",
     "divergence",
@@ -61,6 +68,7 @@ __all__ = [
     "length_sentence",
     "loop",
     "mcnemar",
+    "nowhere_below_sentence",
     "paired_difference",
     "pass_at_k",
     "pass_table",
@@ -76,6 +84,8 @@ __all__ = [
     "seed_differences",
     "seed_interval",
     "seed_sentence",
+    "seed_token_sentence",
+    "seed_values",
     "size_sentence",
     "solver_sentence",
     "standard_error",

@@ -7,8 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from racviz.errors import DataError, check
-from racviz.statistics.estimates import Interval, bootstrap_interval, holm, paired_difference, standard_error, thought_lengths
-from racviz.statistics.sentences import cell_of, percent, pretty
+from racviz.statistics.estimates import holm, paired_difference, standard_error, thought_lengths
 
 BEST = "●"
 """Stands by the source that is above every other, beyond the noise."""
@@ -104,50 +103,3 @@ def within_budgets(evaluations: pd.DataFrame, budgets: Sequence[int]) -> pd.Data
     if not parts:
         raise DataError("budgets must hold at least one budget.")
     return pd.concat(parts, ignore_index=True)
-
-
-def seed_differences(
-    evaluations: pd.DataFrame, sparsity: float, a: str = "rac", b: str = "prompt", value: str = "correct"
-) -> pd.DataFrame:
-    """a − b problem by problem, a row a seed, a column a problem. Raises DataError where a seed lacks one of the two."""
-    rows = {}
-    for seed, part in evaluations.groupby("seed"):
-        cells = [cell_of(part, source, sparsity) for source in (a, b)]
-        if any(cell.empty for cell in cells):
-            raise DataError(f"seed {seed} has no evaluation of {a} and {b} at a sparsity of {sparsity:g}.")
-        first, second = (cell[value].astype(float).groupby(cell["problem_id"]).mean() for cell in cells)
-        rows[seed] = first - second
-    return pd.DataFrame(rows).T
-
-
-def seed_interval(
-    evaluations: pd.DataFrame, sparsity: float, a: str = "rac", b: str = "prompt", level: float = 0.95
-) -> Interval:
-    """The mean of a − b with an interval over seeds, then problems, both drawn anew."""
-    return bootstrap_interval(seed_differences(evaluations, sparsity, a, b).to_numpy(), level=level)
-
-
-def seed_sentence(evaluations: pd.DataFrame, sparsities: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
-    """Whether a is above b at the sparsities named beforehand, over seeds and problems, each seed's value shown.
-
-    The intervals are widened for the number of sparsities (Bonferroni), so that all of them hold together with 95 %.
-    """
-    chosen = [sparsities] if np.isscalar(sparsities) else list(sparsities)
-    parts = []
-    for sparsity in chosen:
-        table = seed_differences(evaluations, sparsity, a, b)
-        found = seed_interval(evaluations, sparsity, a, b, level=1 - 0.05 / len(chosen))
-        each = ", ".join(f"{100 * gap:+.0f} (seed {seed})" for seed, gap in table.mean(axis=1).items())
-        winner = {1: a, -1: b}.get(found.side_of(0.0))
-        told = f"{pretty(winner)} is the more accurate" if winner else "nothing can be told"
-        parts.append(
-            f"at {percent(sparsity)} {100 * found.estimate:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], by seed "
-            f"{each}: {told}"
-        )
-    seeds = evaluations["seed"].nunique()
-    words = f"{seeds} seeds" if seeds > 1 else "one seed, so that nothing is known of others"
-    corrected = f", corrected for {len(chosen)} sparsities" if len(chosen) > 1 else ""
-    return (
-        f"Accuracy, {pretty(a)} against {pretty(b)}, over {words}: {'; '.join(parts)}. Intervals: paired bootstrap over seeds, then "
-        f"problems, 95 % together{corrected}."
-    )

@@ -124,6 +124,29 @@ def bootstrap_interval(
     return Interval(estimate, float(low), float(high), n, level)
 
 
+def bootstrap_ratio(a: np.ndarray, b: np.ndarray, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Mean of a over mean of b, both `[seeds, problems]` and paired, with a percentile bootstrap: seeds drawn anew, then problems.
+
+    A problem counts where all of its values are finite.
+    """
+    a, b = (np.atleast_2d(np.asarray(each, dtype=np.float64)) for each in (a, b))
+    check(a.shape == b.shape and a.ndim == 2, "a and b", f"{a.shape} and {b.shape}", "of one shape, (seeds, problems)")
+    usable = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0)
+    a, b = a[:, usable], b[:, usable]
+    seeds, n = a.shape
+    if n == 0 or b.sum() <= 0:
+        return Interval(float("nan"), float("nan"), float("nan"), 0, level)
+    estimate = float(a.mean() / b.mean())
+    if n < 2:
+        return Interval(estimate, float("nan"), float("nan"), n, level)
+    draw, drawn = np.random.default_rng(seed), np.empty(resamples)
+    for k in range(resamples):
+        rows, columns = draw.integers(seeds, size=seeds)[:, None], draw.integers(n, size=n)
+        drawn[k] = a[rows, columns].sum() / max(b[rows, columns].sum(), np.finfo(float).tiny)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high), n, level)
+
+
 def ratio_interval(
     errors: Any, numerator: str, denominator: str, phase: str | None = None, how: str = "median", **bootstrap: Any
 ) -> Interval:

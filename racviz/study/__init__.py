@@ -7,20 +7,15 @@ another, is read from the store; a run that was killed goes on from what is comp
 import json
 import platform
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from racviz.errors import ParameterError, check, unknown
-from racviz.evaluation import time_generation
-from racviz.generation import Sampling
-from racviz.models import LoadedModel
+from racviz.errors import ParameterError, unknown
 from racviz.store import key_of, write_text
 from racviz.study.parameters import Parameters, as_parameters, parameter_names
 from racviz.study.steps import Steps
-from racviz.traces import read_parquet, write_parquet
+from racviz.study.timing import check_timing, machine, time_cells
 
-__all__ = ["RESULT_COLUMNS", "Parameters", "Study", "as_parameters", "machine", "study_from"]
+__all__ = ["RESULT_COLUMNS", "Parameters", "Study", "as_parameters", "check_timing", "machine", "study_from"]
 
 RESULT_COLUMNS = [
     "model", "domain", "source", "trace_source", "method", "pattern", "scope", "thirds", "allocation", "sparsity", "sparsity_all",
@@ -102,24 +97,7 @@ class Study(Steps):
 
     def timing(self, count: int) -> dict[tuple[str, float], float]:
         """Minutes a cell for the first `count` test problems, from one timing pass on this machine."""
-        sampling = Sampling(self.budget, self.temperature, self.top_p, self.seed)
-        models = {f"{source} {sparsity}": (source, sparsity) for source, sparsity in self.cells}
-
-        def make(folder: Path) -> None:
-            lazy = {name: self._lazy(*cell) for name, cell in models.items()}  # one pruned model in memory at a time
-            frame = time_generation(
-                lazy, self.test()[:count], sampling, batch_size=self.batch_size, backend=self.backend, progress=self.progress
-            )
-            write_parquet(folder / "data.parquet", frame, {})
-
-        where = [platform.node(), *machine().values(), accelerator(self.dense)]
-        key = dict(cells=[self._cell_key(s, p, self.mode) for s, p in self.cells], problems=self.test()[:count].fingerprint,
-                   sampling=sampling, batch_size=self.batch_size, backend=self.backend, machine=where)  # fmt: skip
-        frame, _ = self._cached("timing", key, make, lambda folder: read_parquet(folder / "data.parquet"))
-        return {models[name]: float(group["minutes"].mean()) for name, group in frame.groupby("name")}
-
-    def _lazy(self, source: str, sparsity: float) -> Callable[[], LoadedModel]:
-        return lambda: self.dense if source == "dense" else self.prune(source, sparsity)
+        return dict(zip(self.cells, time_cells([(self, *cell) for cell in self.cells], count), strict=True))
 
     def _tokens_of(self, source: str) -> int:
         """The tokens that really calibrated: some sources have fewer than was asked for."""
@@ -152,30 +130,6 @@ class Study(Steps):
                 continue
             flat += [(name, str(item)) for name, item in value.items()] if isinstance(value, dict) else [(key, str(value))]
         return pd.DataFrame(flat, columns=["key", "value"])
-
-
-def check_timing(count: object) -> None:
-    """Raise ParameterError for a number of problems of a timing pass that is none."""
-    ok = isinstance(count, int) and not isinstance(count, bool) and count >= 0
-    check(ok, "timing_problems", count, "an integer >= 0; 0 makes no timing pass")
-
-
-def accelerator(loaded: LoadedModel) -> str:
-    """What computes, for the key of a timing: device, its name, threads, torch."""
-    import torch
-
-    name = torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else ""
-    return f"{loaded.device} {name} {loaded.dtype} {torch.get_num_threads()} threads, torch {torch.__version__}"
-
-
-def machine() -> dict[str, Any]:
-    """The machine in the words that a reader of a timing wants: processor, cores, memory, system. No names, no paths."""
-    import psutil
-
-    return {
-        "system": platform.system(), "processor": platform.machine(), "cores": psutil.cpu_count(logical=True),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
-    }  # fmt: skip
 
 
 def study_from(parameters: dict[str, Any]) -> Study:

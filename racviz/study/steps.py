@@ -14,6 +14,7 @@ from racviz.models import LoadedModel, load_model
 from racviz.problems import ProblemSet, load_problems
 from racviz.progress import progress_bar
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
+from racviz.pruning.blocks import decoder_blocks
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
 from racviz.store import key_of
 from racviz.study.parameters import Parameters
@@ -178,13 +179,16 @@ class Steps(Parameters):
         loaded.name = f"{self.model} · {label}"
         return loaded
 
-    def errors(self, sparsity: float, mode: str | None = None) -> ReconstructionErrors:
-        """Tokenwise errors of every source at one sparsity, along the rollouts; also written to the run folder."""
+    def errors(self, sparsity: float, mode: str | None = None, layer: str | int = "final") -> ReconstructionErrors:
+        """Tokenwise errors of every source at one sparsity, along the rollouts; also written to the run folder.
+
+        layer: after which they are taken, see `reconstruction_errors`.
+        """
         mode = mode or self.mode
 
         def compute() -> ReconstructionErrors:
             pruned = {source: lambda source=source: self.prune(source, sparsity, mode) for source in self.sources}
-            result = reconstruction_errors(self.dense, pruned, self.rollouts(), progress=self.progress)
+            result = reconstruction_errors(self.dense, pruned, self.rollouts(), layer=layer, progress=self.progress)
             return ReconstructionErrors(
                 result.frame,
                 result.label | dict(domain=self.domain, seed=self.seed, calibration_tokens=self.calibration_tokens),
@@ -194,12 +198,19 @@ class Steps(Parameters):
             rollouts=self.rollouts().fingerprint,
             pruned=[self._cell_key(s, sparsity, mode) for s in self.sources],
             seed=self.seed,
+            **({} if layer == "final" else {"layer": layer}),
         )
         result = self._cached(
             "errors", key, lambda f: compute().save(f / "data.parquet"), lambda f: ReconstructionErrors.load(f / "data.parquet")
         )
-        result.save(self.folder / "errors" / f"hidden-final-{sparsity:g}-{mode}.parquet")
+        result.save(self.folder / "errors" / f"hidden-{layer}-{sparsity:g}-{mode}.parquet")
         return result
+
+    def depths(self, count: int = 6) -> list[int | str]:
+        """Up to `count` layers to take errors after, evenly over the depth: blocks by their index, and `final`."""
+        last = len(decoder_blocks(self.dense.model)[1]) - 1
+        few = min(count, last + 2) - 1
+        return [*sorted({round(k * last / max(1, few - 1)) for k in range(few)}), "final"]
 
     def label(self, sparsity: float) -> dict[str, Any]:
         """What made the models of one sparsity, for captions."""
@@ -223,17 +234,16 @@ class Steps(Parameters):
         if source != "dense":
             self.can_answer()
         loaded = self.dense if source == "dense" else self.prune(source, sparsity)
-        sampling = Sampling(self.budget, self.temperature, self.top_p, self.seed)
         key = dict(
             model=loaded.fingerprint,
             problems=self.test().fingerprint,
-            sampling=sampling,
+            sampling=self._sampling,
             samples=self.samples,
             backend=backend_key(self.backend),
         )
         return self._cached(
             "evaluations", key, lambda folder: evaluate(
-                loaded, self.test(), sampling, samples=self.samples, **self._how
+                loaded, self.test(), self._sampling, samples=self.samples, **self._how
             ).save(folder / "data.parquet"), lambda folder: Evaluation.load(folder / "data.parquet"),
         )  # fmt: skip
 
@@ -251,6 +261,11 @@ class Steps(Parameters):
                 f"backend={self.backend!r} serves one model, but pruned ones have to answer too; take 'hf' or 'vllm' here. (A server "
                 "can make traces and greedy rollouts; a pruned model that was saved and is served is evaluated by `racviz evaluate`.)"
             )
+
+    @property
+    def _sampling(self) -> Sampling:
+        """How test problems are answered."""
+        return Sampling(self.budget, self.temperature, self.top_p, self.seed)
 
     @property
     def _how(self) -> dict[str, Any]:

@@ -10,16 +10,18 @@ from racviz.study import Study
 from racviz.study.parameters import parameter_names
 from racviz.study.sharing import take_from
 from racviz.study.steps import Steps
+from racviz.study.timing import check_timing, time_cells
 
 MEASURED = ["decode_error", "decode_low", "decode_high", "solver_seconds"]
 
 
-def vary(study: Study, parameter: str, values: list, *, errors: bool = False):
+def vary(study: Study, parameter: str, values: list, *, errors: bool = False, timing_problems: int = 0):
     """Two frames: a row a cell at every value, in the columns of results.csv, and a row a sample as `Study.evaluations`.
 
     Both have a column `variant`, the value as text, and the evaluations a column of the parameter. errors: the first also has
     decode_error: e_t / ‖x_dense,t‖ on decode tokens of the dense model's greedy rollouts, the median within a problem, then over problems;
     decode_low, decode_high: its quartiles over problems; and solver_seconds: what the solver took for all linears, factorisations and all.
+    timing_problems: a timing pass over the first so many test problems, in the columns minutes and timed_problems, all cells interleaved.
     The first is also written to the run folder, as results.csv. What the variants share is made once.
 
     Raises ParameterError for a parameter that is none, no values, or one that is not allowed.
@@ -29,7 +31,9 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False):
     if parameter not in parameter_names():
         raise unknown("parameter", parameter, parameter_names())
     check(isinstance(values, list | tuple) and bool(values), f"{parameter}s", values, "a list that is not empty")
+    check_timing(timing_problems)
     results, evaluations, before = [], [], study
+    cells: list[tuple[Study, str, float]] = []
     known: set[str] = set()
     for value in dict.fromkeys(tuple(each) if isinstance(each, list) else each for each in values):
         one = variant(before, parameter, value)
@@ -38,6 +42,7 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False):
             tables = [table[table["source"] != "dense"] for table in tables]  # of which the first has the same
         known.add(one.dense.fingerprint)
         name = shown(value)
+        cells += [(one, row.source, row.sparsity) for row in tables[0].itertuples()]
         if errors:
             measured = pd.DataFrame(
                 [_measured(one, row.source, row.sparsity) for row in tables[0].itertuples()], columns=MEASURED
@@ -47,8 +52,10 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False):
         column = {} if parameter in tables[1] else {parameter: name if isinstance(value, tuple) else value}
         evaluations.append(tables[1].assign(variant=name, **column))
         before = one
-    take_from(study, before)
     table = pd.concat(results, ignore_index=True)
+    if timing_problems:
+        table = table.assign(minutes=time_cells(cells, timing_problems), timed_problems=float(timing_problems))
+    take_from(study, before)
     write_text(study.folder / "results.csv", table.to_csv(index=False))
     manifest = study.manifest()
     manifest["parameters"] |= {parameter: [list(v) if isinstance(v, tuple) else v for v in values]}

@@ -13,6 +13,7 @@ from racviz.traces import Trace, Traces
 DOMAINS = {"arithmetic": arithmetic, "tracing": tracing}
 STYLES = {
     "tiny-reasoner": {"arithmetic": "columns", "tracing": "state"},
+    "tiny-reasoner-seed1": {"arithmetic": "columns"},
     "tiny-reasoner-small": {"arithmetic": "places", "tracing": "changes"},
 }
 """In which style each embedded model was taught to think."""

@@ -29,6 +29,9 @@ SHAPES = {
     "tiny-reasoner": dict(
         hidden_size=256, intermediate_size=768, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False
     ),
+    "tiny-reasoner-seed1": dict(
+        hidden_size=256, intermediate_size=768, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False
+    ),
     "tiny-reasoner-small": dict(
         hidden_size=192, intermediate_size=448, num_attention_heads=3, num_key_value_heads=1, tie_word_embeddings=True
     ),

@@ -1,0 +1,119 @@
+"""Several seeds: differences and ratios with intervals over seeds, then problems, and the sentences that they allow."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from racviz.errors import DataError
+from racviz.statistics.estimates import Interval, bootstrap_interval, bootstrap_ratio, thought_lengths
+from racviz.statistics.sentences import cell_of, percent, pretty
+
+
+def seed_values(evaluations: pd.DataFrame, sparsity: float, source: str, value: str = "correct") -> pd.DataFrame:
+    """`value`, the mean of a problem's samples: a row a seed, a column a problem. Raises DataError where a seed lacks the cell."""
+    rows = {}
+    for seed, part in evaluations.groupby("seed"):
+        cell = cell_of(part, source, sparsity)
+        if cell.empty:
+            raise DataError(f"seed {seed} has no evaluation of {source} at a sparsity of {sparsity:g}.")
+        rows[seed] = cell[value].astype(float).groupby(cell["problem_id"]).mean()
+    return pd.DataFrame(rows).T
+
+
+def seed_differences(
+    evaluations: pd.DataFrame, sparsity: float, a: str = "rac", b: str = "prompt", value: str = "correct"
+) -> pd.DataFrame:
+    """a − b problem by problem, a row a seed, a column a problem. Raises DataError where a seed lacks one of the two."""
+    return seed_values(evaluations, sparsity, a, value) - seed_values(evaluations, sparsity, b, value)
+
+
+def seed_interval(
+    evaluations: pd.DataFrame, sparsity: float, a: str = "rac", b: str = "prompt", level: float = 0.95
+) -> Interval:
+    """The mean of a − b with an interval over seeds, then problems, both drawn anew."""
+    return bootstrap_interval(seed_differences(evaluations, sparsity, a, b).to_numpy(), level=level)
+
+
+def seed_sentence(evaluations: pd.DataFrame, sparsities: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
+    """Whether a is above b at the sparsities named beforehand, over seeds and problems, each seed's value shown.
+
+    The intervals are widened for the number of sparsities (Bonferroni), so that all of them hold together with 95 %.
+    """
+    chosen = [sparsities] if np.isscalar(sparsities) else list(sparsities)
+    parts = []
+    for sparsity in chosen:
+        table = seed_differences(evaluations, sparsity, a, b)
+        found = seed_interval(evaluations, sparsity, a, b, level=1 - 0.05 / len(chosen))
+        each = ", ".join(f"{100 * gap:+.0f} (seed {seed})" for seed, gap in table.mean(axis=1).items())
+        winner = {1: a, -1: b}.get(found.side_of(0.0))
+        told = f"{pretty(winner)} is the more accurate" if winner else "nothing can be told"
+        parts.append(
+            f"at {percent(sparsity)} {100 * found.estimate:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], by seed "
+            f"{each}: {told}"
+        )
+    seeds = evaluations["seed"].nunique()
+    words = f"{seeds} seeds" if seeds > 1 else "one seed, so that nothing is known of others"
+    corrected = f", corrected for {len(chosen)} sparsities" if len(chosen) > 1 else ""
+    return (
+        f"Accuracy, {pretty(a)} against {pretty(b)}, over {words}: {'; '.join(parts)}. Intervals: paired bootstrap over seeds, then "
+        f"problems, 95 % together{corrected}."
+    )
+
+
+def nowhere_below_sentence(evaluations: pd.DataFrame, sparsities: Sequence[float], a: str = "rac", b: str = "prompt") -> str:
+    """Whether a is below b beyond the noise at any of these sparsities: intervals over seeds, then problems, each with 95 %.
+
+    They are not widened for their number, which would make it easier to find nothing.
+    """
+    if not sparsities:
+        return "No other sparsity was asked for."
+    found = {sparsity: seed_interval(evaluations, sparsity, a, b) for sparsity in sparsities}
+    below = {sparsity: each for sparsity, each in found.items() if each.side_of(0.0) < 0}
+    lowest = min(found, key=lambda sparsity: found[sparsity].low)
+    where = ", ".join(map(percent, sparsities))
+    shown = "; ".join(
+        f"{percent(s)} {100 * each.estimate:+.1f} points [{100 * each.low:+.1f}, {100 * each.high:+.1f}]" for s, each in found.items()
+    )
+    if below:
+        told = f"{pretty(a)} is below {pretty(b)} beyond the noise at {', '.join(map(percent, below))}"
+    elif any(not np.isfinite(each.low) or each.n < 5 for each in found.values()):
+        told = "there are too few problems to tell"
+    else:
+        told = (
+            f"{pretty(a)} is nowhere below {pretty(b)} by more than the noise; it could be by up to "
+            f"{max(0.0, -100 * found[lowest].low):.1f} points (at {percent(lowest)})"
+        )
+    return f"At {where}: {told}. {pretty(a)[:1].upper()}{pretty(a)[1:]} − {pretty(b)}: {shown}."
+
+
+def seed_token_sentence(evaluations: pd.DataFrame, sparsities: Sequence[float], a: str = "prompt", b: str = "rac") -> str:
+    """Tokens of a over tokens of b on the same problems (the paper's runtime effect), with intervals over seeds, then problems.
+
+    Intervals are widened for the number of sparsities. An answer that was cut off counts with the tokens that it had: what it would
+    have needed is unknown, so that the ratio is a lower bound where a is cut off more often.
+    """
+    frame, clauses = thought_lengths(evaluations), []
+    for sparsity in sparsities:
+        tokens = [seed_values(frame, sparsity, source, "output_tokens") for source in (a, b)]
+        tokens[1] = tokens[1].reindex(columns=tokens[0].columns)
+        found = bootstrap_ratio(*(each.to_numpy() for each in tokens), level=1 - 0.05 / len(sparsities))
+        cut = [cell_of(frame, source, sparsity)["truncated"].mean() for source in (a, b)]
+        price = [_price(cell_of(frame, source, sparsity)) for source in (a, b)]
+        told = {1: f"{pretty(a)} needs more", -1: f"{pretty(b)} needs more"}.get(found.side_of(1.0), "nothing can be told")
+        bound = "at least " if cut[0] > cut[1] else ""
+        clauses.append(
+            f"at {percent(sparsity)} {bound}{found} ({tokens[0].to_numpy().mean():.0f} against {tokens[1].to_numpy().mean():.0f}; cut off "
+            f"{100 * cut[0]:.0f} against {100 * cut[1]:.0f} %; a right answer costs {price[0]} against {price[1]}): {told}"
+        )
+    corrected = f", together for {len(sparsities)} sparsities" if len(sparsities) > 1 else ""
+    return (
+        f"Tokens a problem, {pretty(a)} over {pretty(b)}: {'; '.join(clauses)}. Intervals: paired bootstrap over seeds, then problems, "
+        f"95 %{corrected}."
+    )
+
+
+def _price(cell: pd.DataFrame) -> str:
+    """Tokens generated for each right answer."""
+    right = int(cell["correct"].sum())
+    return f"{cell['output_tokens'].sum() / right:,.0f} tokens" if right else "more than all"

@@ -1,0 +1,78 @@
+"""Minutes a cell, from a timing pass: one worker, warmed up, cells interleaved, never from cached or resumed work."""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from racviz.errors import check
+from racviz.evaluation import time_generation
+from racviz.models import LoadedModel
+from racviz.study.sharing import hand_over
+from racviz.traces import read_parquet, write_parquet
+
+
+def check_timing(count: object) -> None:
+    """Raise ParameterError for a number of problems of a timing pass that is none."""
+    ok = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    check(ok, "timing_problems", count, "an integer >= 0; 0 makes no timing pass")
+
+
+def time_cells(cells: Sequence[tuple[Any, str, float]], count: int) -> list[float]:
+    """Minutes that each cell, a (study, source, sparsity), takes for the first `count` test problems, in the order given.
+
+    Cells that answer the same problems with the same sampling are interleaved in one pass. A pass is kept, for this machine.
+    """
+    minutes = [float("nan")] * len(cells)
+    passes: dict[Any, list[int]] = {}
+    for place, (study, _, _) in enumerate(cells):
+        passes.setdefault(_conditions(study, count), []).append(place)
+    for places in passes.values():
+        for place, found in zip(places, _one_pass([cells[place] for place in places], count), strict=True):
+            minutes[place] = found
+    return minutes
+
+
+def _conditions(study: Any, count: int) -> tuple:
+    return study.test()[:count].fingerprint, study._sampling, study.batch_size, study.backend, study.store.root
+
+
+def _one_pass(cells: list[tuple[Any, str, float]], count: int) -> list[float]:
+    first = cells[0][0]
+    held = [first]  # the study whose models are in memory
+
+    def load(study: Any, source: str, sparsity: float) -> LoadedModel:
+        hand_over(held[0], study)
+        held[0] = study
+        return study.dense if source == "dense" else study.prune(source, sparsity)
+
+    def make(folder: Path) -> None:
+        lazy = {str(place): (lambda cell=cell: load(*cell)) for place, cell in enumerate(cells)}
+        how = dict(batch_size=first.batch_size, backend=first.backend, progress=first.progress)
+        write_parquet(folder / "data.parquet", time_generation(lazy, first.test()[:count], first._sampling, **how), {})
+
+    where = [platform.node(), *machine().values(), accelerator(first.dense)]
+    key = dict(cells=[study._cell_key(source, sparsity, study.mode) for study, source, sparsity in cells],
+               problems=first.test()[:count].fingerprint, sampling=first._sampling, batch_size=first.batch_size,
+               backend=first.backend, machine=where)  # fmt: skip
+    frame, _ = first._cached("timing", key, make, lambda folder: read_parquet(folder / "data.parquet"))
+    mean = frame.groupby("name")["minutes"].mean()
+    return [float(mean[str(place)]) for place in range(len(cells))]
+
+
+def accelerator(loaded: LoadedModel) -> str:
+    """What computes, for the key of a timing: device, its name, threads, torch."""
+    import torch
+
+    name = torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else ""
+    return f"{loaded.device} {name} {loaded.dtype} {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def machine() -> dict[str, Any]:
+    """The machine in the words that a reader of a timing wants: processor, cores, memory, system. No names, no paths."""
+    import psutil
+
+    return {
+        "system": platform.system(), "processor": platform.machine(), "cores": psutil.cpu_count(logical=True),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+    }  # fmt: skip
