@@ -293,10 +293,10 @@ def _embedded(domain: str, split: str, limit: int | None) -> list[Problem]:
 
 def generated(domain: str, split: str, count: int) -> list[Problem]:
     """The first `count` problems of an embedded domain's generator; the shipped files are its beginning."""
-    from racviz.tiny import arithmetic, tracing
+    from racviz.tiny.domains import DOMAINS as MAKERS
     from racviz.tiny.lesson import stream
 
-    tasks = stream({"arithmetic": arithmetic, "tracing": tracing}[domain].make, split)
+    tasks = stream(MAKERS[domain].make, split)
     return [Problem(t.id, t.prompt, t.answer, t.domain, t.family, t.difficulty) for t in itertools.islice(tasks, count)]
 
 

@@ -14,12 +14,15 @@ from racviz.evaluation import Evaluation
 from racviz.statistics import (
     accuracy_table,
     best_of,
+    bootstrap_ratio,
     mcnemar,
+    nowhere_below_sentence,
     pass_at_k,
     pass_table,
     seed_differences,
     seed_interval,
     seed_sentence,
+    seed_token_sentence,
     standard_error,
     within_budgets,
 )
@@ -151,7 +154,7 @@ def test_claims_over_seeds_turn_with_the_data():
     assert "nothing is known of others" in seed_sentence(seeds(0.3, count=1), 0.5)
     both = pd.concat([seeds(0.3), seeds(0.3).assign(sparsity=0.6)])
     assert "corrected for 2 sparsities" in seed_sentence(both, [0.5, 0.6])
-    with pytest.raises(DataError, match="seed 0 has no evaluation of rac and prompt at a sparsity of 0.9"):
+    with pytest.raises(DataError, match="seed 0 has no evaluation of rac at a sparsity of 0.9"):
         seed_sentence(both, 0.9)
 
 
@@ -163,3 +166,50 @@ def test_seed_differences_are_paired():
     assert table.mean(axis=1).to_dict() == pytest.approx({s: m["rac"] - m["prompt"] for s, m in mean.items()})
     interval = seed_interval(frame, 0.5)
     assert interval.low < interval.estimate < interval.high and interval.estimate == pytest.approx(table.to_numpy().mean())
+
+
+def test_nowhere_below_is_said_only_where_it_holds():
+    said = nowhere_below_sentence(seeds(0.3), [0.5])
+    assert "RAC is nowhere below prompt-only by more than the noise; it could be by up to 0.0 points" in said
+    assert "nowhere below" in nowhere_below_sentence(seeds(0.0), [0.5])
+    worse = pd.concat([seeds(0.0), seeds(-0.3).assign(sparsity=0.4)])
+    said = nowhere_below_sentence(worse, [0.4, 0.5])
+    assert "RAC is below prompt-only beyond the noise at 40 %" in said and "nowhere" not in said
+    assert "too few problems" in nowhere_below_sentence(seeds(-0.3, problems=3), [0.5])
+
+
+def test_the_ratio_of_means_has_an_interval_that_holds_the_truth():
+    rng = np.random.default_rng(1)
+    inside = 0
+    for k in range(60):
+        base = rng.gamma(4.0, 25.0, (3, 40))
+        found = bootstrap_ratio(base * rng.gamma(4.0, 0.5, base.shape), base, resamples=300, seed=k)
+        inside += found.low <= 2.0 <= found.high
+    assert inside >= 50, "95 % intervals of a ratio that is 2"
+    a, b = np.array([[2.0, 4, np.nan]]), np.array([[1.0, 1, 7]])
+    assert bootstrap_ratio(a, b).estimate == 3.0 and bootstrap_ratio(a, b).n == 2, "the third problem is no pair"
+    assert bootstrap_ratio(a, 0 * a).n == 0
+    with pytest.raises(ParameterError, match="of one shape"):
+        bootstrap_ratio(np.ones((2, 3)), np.ones((3, 2)))
+
+
+def test_tokens_over_seeds_turn_with_the_data_and_name_what_was_cut():
+    def tokens(prompt, rac, cut=()):
+        parts = [
+            part
+            for seed in range(3)
+            for part in (
+                cell("prompt", [1] * 20, seed=seed, tokens=prompt, budget=900, cut=cut),
+                cell("rac", [1] * 20, seed=seed, tokens=rac, budget=900),
+            )
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    more = seed_token_sentence(tokens(300, 100), [0.5])
+    assert "at 50 % 2.83 [" in more and "prompt-only needs more" in more and "at least" not in more
+    assert "(310 against 110; cut off 0 against 0 %; for a right answer 310 against 110)" in more
+    assert "RAC needs more" in seed_token_sentence(tokens(100, 300), [0.5])
+    assert "nothing can be told" in seed_token_sentence(tokens(100, 100), [0.5])
+    assert "at least" in seed_token_sentence(tokens(300, 100, cut=(1, 2)), [0.5])
+    none = seed_token_sentence(tokens(300, 100, cut=range(20)), [0.5])
+    assert "for a right answer none was right against 110" in none

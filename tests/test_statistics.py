@@ -244,10 +244,12 @@ class TestEvaluationSentences:
         rows += [("prompt", s, p, float(draw.random() < 0.5)) for s in np.arange(10) / 20 for p in range(60)]
         frame = pd.DataFrame(rows, columns=["source", "sparsity", "problem_id", "correct"])
         frame.loc[(frame.sparsity == 0.0), "correct"] = 0.0
-        frame.loc[(frame.sparsity == 0.0) & (frame.source == "rac") & (frame.problem_id < 6), "correct"] = 1.0  # p = 0.013
+        frame.loc[(frame.sparsity == 0.0) & (frame.source == "rac") & (frame.problem_id < 6), "correct"] = (
+            1.0  # McNemar: p = 0.031
+        )
         assert "RAC is the more accurate" in st.accuracy_sentence(frame, 0.0)
         text = st.accuracy_sentence(frame, list(np.arange(10) / 20))
-        assert "not after Holm's correction (p = 0.1" in text and "the more accurate" not in text
+        assert "not after Holm's correction (p = 0.3" in text and "the more accurate" not in text
 
     def test_missing(self):
         text = st.accuracy_sentence(evaluations_frame().query("source != 'rac'"), [0.5, 0.7])
@@ -359,3 +361,20 @@ def test_solvers_are_compared_within_a_source():
     assert "sparsegpt answers better" in st.solver_sentence(solver_frame(0.2, 0.8), 0.8, "rac", "alps")
     assert "inside the noise" in st.solver_sentence(solver_frame(0.5, 0.5), 0.8, "rac", "alps")
     assert "no evaluation of alps and of sparsegpt" in st.solver_sentence(solver_frame(0.5, 0.5), 0.8, "prompt", "alps")
+
+
+def test_one_sample_a_problem_is_tested_by_mcnemar_several_by_t():
+    def cell(right):
+        return pd.DataFrame({"problem_id": range(len(right)), "correct": right})
+
+    one = st.paired_difference(cell([1.0] * 9 + [0.0] * 11), cell([0.0] * 7 + [1.0] * 5 + [0.0] * 8))
+    assert one.test == "McNemar's exact test" and one.p_value == pytest.approx(stats.binomtest(7, 10).pvalue)
+    x, y = [0.5, 1.0, 0.25, 0.0, 0.75, 1.0], [0.0, 0.5, 0.25, 0.25, 0.5, 0.25]
+    several = st.paired_difference(cell(x), cell(y))
+    assert several.test == "paired t-test" and several.p_value == pytest.approx(stats.ttest_rel(x, y).pvalue)
+
+
+def test_five_more_right_of_sixty_is_told_by_neither_rule_alone():
+    rows = [("rac", 0.5, p, float(p < 5)) for p in range(60)] + [("prompt", 0.5, p, 0.0) for p in range(60)]
+    text = st.accuracy_sentence(pd.DataFrame(rows, columns=["source", "sparsity", "problem_id", "correct"]), 0.5)
+    assert "not after McNemar's exact test (p = 0.06), so nothing can be told" in text

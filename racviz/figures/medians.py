@@ -38,7 +38,14 @@ def ratio_medians(
         median, low, high = (np.array([row[key] for row in rows], float) for key in ("median_ratio", "low", "high"))
         if not np.isfinite(median).any():
             continue
-        bars = {"type": "data", "symmetric": False, "array": high - median, "arrayminus": median - low, "thickness": 1.4, "width": 4}
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "array": high - median,
+            "arrayminus": median - low,
+            "thickness": 1.4,
+            "width": 4,
+        }
         figure.add_scatter(
             x=np.arange(len(rows)) + shift, y=median, error_y=bars, mode="lines+markers" if line else "markers", name=f"{phase} tokens",
             line={"color": COLOURS[phase], "width": 2.2}, marker={"size": 10, "symbol": SYMBOLS[phase], "color": COLOURS[phase]},

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from racviz.errors import DataError, check
-from racviz.statistics.estimates import holm, paired_difference, standard_error, thought_lengths
+from racviz.statistics.estimates import holm, paired_difference, sign_test, standard_error, thought_lengths
 
 BEST = "●"
 """Stands by the source that is above every other, beyond the noise."""
 
 
-def accuracy_table(evaluations: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
-    """A row a cell: the columns `by`, sparsity, source, accuracy and SE in per cent, best, tokens a problem, mean CoT, share cut off, n.
+def accuracy_table(
+    evaluations: pd.DataFrame, by: Sequence[str] = ("model",), results: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """A row a cell: the columns `by`, sparsity, source, accuracy and SE in per cent, best, tokens a problem, mean and median CoT, share
+    cut off, n; and with `results` that were timed, minutes, with the problems of the timing pass in the column's name.
 
     best: BEST where the cell's accuracy is above that of every other source at the same sparsity by more than twice the SE of the paired
     difference, with Holm's correction over those sources (p < 0.05); else empty.
@@ -28,9 +30,15 @@ def accuracy_table(evaluations: pd.DataFrame, by: Sequence[str] = ("model",)) ->
         for source, cell in cells.items():
             means = 100 * cell["correct"].astype(float).groupby(cell["problem_id"]).mean().to_numpy()
             rows.append([*group, source, means.mean(), standard_error(means), BEST if source == best else "", cell["output_tokens"].mean(),
-                         cell["length"].mean(), 100 * cell["truncated"].mean(), len(means)])  # fmt: skip
-    names = [*by, "sparsity", "source", "accuracy, %", "SE", "best", "tokens", "mean CoT", "cut off, %", "n"]
-    return pd.DataFrame(rows, columns=names).sort_values([*by, "sparsity"], kind="stable", ignore_index=True)
+                         cell["length"].mean(), cell["length"].median(), 100 * cell["truncated"].mean(), len(means)])  # fmt: skip
+    names = [*by, "sparsity", "source", "accuracy, %", "SE", "best", "tokens", "mean CoT", "median CoT", "cut off, %", "n"]
+    table = pd.DataFrame(rows, columns=names).sort_values([*by, "sparsity"], kind="stable", ignore_index=True)
+    if results is None or results["minutes"].isna().all():
+        return table
+    timed = results[[*by, "sparsity", "source", "minutes"]].rename(
+        columns={"minutes": f"minutes ({results['timed_problems'].max():.0f} problems)"}
+    )
+    return table.merge(timed, on=[*by, "sparsity", "source"], how="left")
 
 
 def best_of(cells: dict[str, pd.DataFrame]) -> str | None:
@@ -80,8 +88,7 @@ def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, int, float]:
         b.set_index("problem_id")["correct"].astype(bool).to_frame("b"), how="inner"
     )  # fmt: skip
     only_a, only_b = int((both["a"] & ~both["b"]).sum()), int((~both["a"] & both["b"]).sum())
-    n = only_a + only_b
-    return only_a, only_b, float(stats.binomtest(only_a, n).pvalue) if n else 1.0
+    return only_a, only_b, sign_test(only_a, only_b)
 
 
 def within_budgets(evaluations: pd.DataFrame, budgets: Sequence[int]) -> pd.DataFrame:

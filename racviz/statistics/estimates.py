@@ -189,9 +189,11 @@ class PairedDifference:
     interval: Interval
     n: int
     p_value: float
+    """Two-sided: McNemar's exact test for one sample a problem, else the paired t-test; see `test`."""
     mean_a: float
     mean_b: float
     unpaired: int
+    test: str = "paired t-test"
 
     @property
     def verdict(self) -> str:
@@ -228,16 +230,24 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, value: str = "correct") 
     gap = (both["a"] - both["b"]).to_numpy()
     n, difference = len(gap), float(gap.mean())
     se = standard_error(gap)
+    p_value, test = _p_value(gap, difference, se)
     return PairedDifference(
-        difference, se, bootstrap_interval(gap), n, _p_value(gap, difference, se), both["a"].mean(), both["b"].mean(), unpaired
+        difference, se, bootstrap_interval(gap), n, p_value, both["a"].mean(), both["b"].mean(), unpaired, test
     )
 
 
-def _p_value(gap: np.ndarray, difference: float, se: float) -> float:
-    """Two-sided paired t-test; where every difference is the same there is no spread to divide by: the sign test."""
-    if len(gap) < 2 or difference == 0:
-        return 1.0
-    return float(2 * stats.t.sf(abs(difference) / se, len(gap) - 1)) if se > 0 else float(2.0 ** (1 - len(gap)))
+def _p_value(gap: np.ndarray, difference: float, se: float) -> tuple[float, str]:
+    """Two-sided, with the name of the test; where every difference is the same there is no spread to divide by: the sign test."""
+    if np.isin(gap, (-1, 0, 1)).all():
+        return sign_test(int((gap > 0).sum()), int((gap < 0).sum())), "McNemar's exact test"
+    if len(gap) < 2 or se == 0:
+        return sign_test(int((gap > 0).sum()), int((gap < 0).sum())), "sign test"
+    return float(2 * stats.t.sf(abs(difference) / se, len(gap) - 1)), "paired t-test"
+
+
+def sign_test(more: int, fewer: int) -> float:
+    """The exact two-sided p that either sign is as likely; of right against wrong answers it is McNemar's test."""
+    return float(stats.binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
 
 
 def holm(p_values: Iterable[float]) -> np.ndarray:

@@ -73,7 +73,8 @@ def nowhere_below_sentence(evaluations: pd.DataFrame, sparsities: Sequence[float
     lowest = min(found, key=lambda sparsity: found[sparsity].low)
     where = ", ".join(map(percent, sparsities))
     shown = "; ".join(
-        f"{percent(s)} {100 * each.estimate:+.1f} points [{100 * each.low:+.1f}, {100 * each.high:+.1f}]" for s, each in found.items()
+        f"{percent(s)} {100 * each.estimate:+.1f} points [{100 * each.low:+.1f}, {100 * each.high:+.1f}]"
+        for s, each in found.items()
     )
     if below:
         told = f"{pretty(a)} is below {pretty(b)} beyond the noise at {', '.join(map(percent, below))}"
@@ -104,7 +105,7 @@ def seed_token_sentence(evaluations: pd.DataFrame, sparsities: Sequence[float], 
         bound = "at least " if cut[0] > cut[1] else ""
         clauses.append(
             f"at {percent(sparsity)} {bound}{found} ({tokens[0].to_numpy().mean():.0f} against {tokens[1].to_numpy().mean():.0f}; cut off "
-            f"{100 * cut[0]:.0f} against {100 * cut[1]:.0f} %; a right answer costs {price[0]} against {price[1]}): {told}"
+            f"{100 * cut[0]:.0f} against {100 * cut[1]:.0f} %; for a right answer {price[0]} against {price[1]}): {told}"
         )
     corrected = f", together for {len(sparsities)} sparsities" if len(sparsities) > 1 else ""
     return (
@@ -114,6 +115,6 @@ def seed_token_sentence(evaluations: pd.DataFrame, sparsities: Sequence[float], 
 
 
 def _price(cell: pd.DataFrame) -> str:
-    """Tokens generated for each right answer."""
+    """Tokens generated in all for each right answer."""
     right = int(cell["correct"].sum())
-    return f"{cell['output_tokens'].sum() / right:,.0f} tokens" if right else "more than all"
+    return f"{cell['output_tokens'].sum() / right:,.0f}" if right else "none was right"

@@ -107,7 +107,7 @@ def _compare(
     """`what` of a against b at one or several sparsities, paired by problem, with what can be told and the rule behind it."""
     scale, digits = (100, 1) if unit == "points" else (1, 0)
     compared: list[tuple[float, PairedDifference, dict[str, pd.DataFrame]]] = []
-    clauses = []
+    clauses, tests = [], set()
     for sparsity in [sparsities] if np.isscalar(sparsities) else list(sparsities):
         cells = {source: cell_of(evaluations, source, sparsity) for source in (a, b)}
         absent = [pretty(source) for source, rows in cells.items() if rows.empty]
@@ -126,9 +126,11 @@ def _compare(
         verdict = _verdict(gap, p, len(compared), told)
         numbers = f"{scale * gap.mean_a:.{digits}f} against {scale * gap.mean_b:.{digits}f}{' %' if unit == 'points' else ''}"
         clauses.append(f"at {percent(sparsity)} {numbers}, {_difference(gap, scale, digits, unit)}: {verdict}")
-    rule = "A difference counts beyond twice its SE"
+        tests.add(gap.test)
+    by = " and ".join(sorted(tests))
+    rule = f"A difference counts beyond twice its SE and with p < 0.05 ({by})"
     if len(compared) > 1:
-        rule += f" and with Holm's correction for {len(compared)} comparisons (p < 0.05)"
+        rule += f" after Holm's correction for {len(compared)} comparisons"
     told = f"{what}, {pretty(a)} against {pretty(b)}: {'; '.join(clauses)}."
     return f"{told} {rule}." if compared else told
 
@@ -138,12 +140,16 @@ def _verdict(gap: PairedDifference, p: float, claims: int, difference: str) -> s
         return f"fewer than {FEWEST_PROBLEMS} problems, too few to tell"
     if gap.verdict == "inside the noise":
         return "inside the noise, so nothing can be told"
-    return difference if claims == 1 or p < 0.05 else f"not after Holm's correction (p = {p:.2f}), so nothing can be told"
+    if p < 0.05:
+        return difference
+    rule = "Holm's correction" if claims > 1 else gap.test
+    return f"not after {rule} (p = {p:.2f}), so nothing can be told"
 
 
 def _difference(gap: PairedDifference, scale: float, digits: int, unit: str) -> str:
     low, high = scale * gap.interval.low, scale * gap.interval.high
     spread = f"SE {scale * gap.se:.{digits}f}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f}" if gap.n > 1 else "no SE"
+    spread += f", p = {gap.p_value:.2g}" if gap.n > 1 else ""
     unpaired = f", {gap.unpaired} more not in both" if gap.unpaired else ""
     return f"{scale * gap.difference:+.{digits}f} {unit} ({spread}, n = {gap.n} problem{'s' if gap.n != 1 else ''}{unpaired})"
 

@@ -6,11 +6,10 @@ import random
 from racviz.errors import ParameterError
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import Problem
-from racviz.tiny import arithmetic, tracing
+from racviz.tiny.domains import DOMAINS
 from racviz.tiny.lesson import stream
 from racviz.traces import Trace, Traces
 
-DOMAINS = {"arithmetic": arithmetic, "tracing": tracing}
 STYLES = {
     "tiny-reasoner": {"arithmetic": "columns", "tracing": "state"},
     "tiny-reasoner-seed1": {"arithmetic": "columns"},

@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from racviz.store import atomic, write_text
 from racviz.tiny import english, tokenizer
+from racviz.tiny.domains import DOMAINS
 from racviz.tiny.lesson import Task, draw
-from racviz.tiny.teacher import DOMAINS, STYLES
+from racviz.tiny.teacher import STYLES
 
 SHAPES = {
     "tiny-reasoner": dict(
