@@ -55,8 +55,8 @@ def test_what_goes_in_circles_is_counted():
     assert table.loc["rac", "looping"] == pytest.approx(1 / 3) and table.loc["rac", "truncated"] == pytest.approx(1 / 3)
     assert table.loc["rac", "looping_of_truncated"] == 1 and table.loc["prompt", "looping_of_truncated"] == 0
     assert table.loc["rac", "repetition"] == pytest.approx((1 - 2 / 33) / 3)
-    assert "rac at 50 %: 1 of 3 cut off, 100 % of them in a loop" in circle_sentence(ROWS)
-    assert "No answer was cut off" in circle_sentence(ROWS[ROWS["finish_reason"] == "stop"])
+    assert "rac at 50 %: 1 of 3 cut off, 100 % of them in a loop" in circle_sentence(circles(ROWS))
+    assert "No answer was cut off" in circle_sentence(circles(ROWS[ROWS["finish_reason"] == "stop"]))
     with pytest.raises(DataError, match="output_ids"):
         circles(ROWS.drop(columns="output_ids"))
 

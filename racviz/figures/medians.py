@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from racviz.errors import ParameterError
 from racviz.figures.heatmap import heading
 from racviz.figures.theme import INK, caption, empty, finish, panels
-from racviz.statistics import PHASES, label_of, ratio_table
+from racviz.statistics import label_of, ratio_table
+from racviz.statistics.estimates import PHASES
 
 COLOURS, SYMBOLS = {"prompt": "#7a5195", "decode": "#0072B2"}, {"prompt": "square", "decode": "circle"}
 

@@ -57,18 +57,20 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     import ast
 
     from racviz.study import study_from
-    from racviz.study.expected import FIGURE2
     from racviz.study.parameters import parameter_names
-    from racviz.study.plan import make_plan
+    from racviz.study.plan import Plan, make_plan
 
     report = find_report(name)
     allowed = _allowed(report, parameters or {})
     values = {key: ast.literal_eval(one["default"]) for key, one in allowed.items()} | (parameters or {})
     own = {key: value for key, value in values.items() if key in parameter_names()}
-    others = {key: values[key] for key in ("methods", "timing_problems") if key in values}
-    if report.name == FIGURE2 and isinstance(others["methods"], list):
-        others["methods"] = [values["method"], *others["methods"]]
-    return make_plan(study_from(own), report.name, on=on, expected_tokens=expected_tokens, **others)
+    others = {key: value for key, value in values.items() if key not in own}
+    models = others.pop("models", None) or [own["model"]]
+    how, plans = dict(on=on, expected_tokens=expected_tokens), []
+    for model in models:
+        more = {"models": [model]} if "models" in allowed else {}
+        plans.append(make_plan(study_from(own | {"model": model}), report.name, values=others | more, **how))
+    return Plan([s for plan in plans for s in plan.steps], [c for plan in plans for c in plan.checks], plans[0].machine)
 
 
 def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:

@@ -46,7 +46,7 @@ from racviz.statistics.sentences import (
     solver_sentence,
 )
 from racviz.statistics.sizes import size_sentence, stored_bytes
-from racviz.statistics.thoughts import circle_sentence, circles, divergence, loop, repetition, survival
+from racviz.statistics.thoughts import circle_sentence, circles, divergence, length_table, loop, repetition, survival
 
 __all__ = [
     "Interval",
@@ -66,6 +66,7 @@ __all__ = [
     "layer_sentence",
     "length_numbers",
     "length_sentence",
+    "length_table",
     "loop",
     "mcnemar",
     "nowhere_below_sentence",

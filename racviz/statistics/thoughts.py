@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from racviz.errors import DataError, check
-from racviz.statistics.estimates import thought_lengths
+from racviz.statistics.estimates import standard_error, thought_lengths
 
 NGRAM, PERIOD, ROUNDS = 8, 128, 3
 
@@ -50,9 +50,8 @@ def circles(evaluations: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def circle_sentence(evaluations: pd.DataFrame) -> str:
-    """How much of what was cut off went in circles: a count, by cell."""
-    table = circles(evaluations)
+def circle_sentence(table: pd.DataFrame) -> str:
+    """How much of what was cut off went in circles: a count, by cell. table: of `circles`."""
     cut = table[table["truncated"] > 0]
     if cut.empty:
         return "No answer was cut off by the budget, so none is known to go on for ever."
@@ -62,6 +61,37 @@ def circle_sentence(evaluations: pd.DataFrame) -> str:
         for row in cut.itertuples()
     ]
     return "Answers that the budget cut off, and how many of them ended by repeating themselves: " + "; ".join(parts) + "."
+
+
+def length_table(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """A row a cell, and for pruned ones a row for right and for wrong answers too: mean, quartiles and 90th percentile of the CoT length in
+    tokens (of a thought that was cut off what there is of it), share cut off, samples, accuracy ± SE over problems, both in per cent."""
+    frame, rows = thought_lengths(evaluations), []
+    for (source, sparsity), cell in frame.groupby(["source", "sparsity"], sort=False):
+        means = 100 * cell["correct"].astype(float).groupby(cell["problem_id"]).mean().to_numpy()
+        for which, part in (("all", cell), ("right", cell[cell["correct"]]), ("wrong", cell[~cell["correct"]])):
+            if part.empty:
+                continue
+            levels = part["length"].quantile([0.25, 0.5, 0.75, 0.9])
+            score = [means.mean(), standard_error(means)] if which == "all" else [np.nan, np.nan]
+            rows.append(
+                [source, sparsity, which, part["length"].mean(), *levels, 100 * part["truncated"].mean(), len(part), *score]
+            )
+    names = [
+        "source",
+        "sparsity",
+        "answers",
+        "mean CoT",
+        "25 %",
+        "median",
+        "75 %",
+        "90 %",
+        "cut off, %",
+        "samples",
+        "accuracy, %",
+        "SE",
+    ]
+    return pd.DataFrame(rows, columns=names)
 
 
 def divergence(one: Sequence[object], other: Sequence[object]) -> int:

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from racviz.generation.cost import Rows, errors_seconds, generation_seconds
+from racviz.interchange import is_traces
 from racviz.models import LoadedModel
 from racviz.problems import Problem
+from racviz.pruning import Scope
 from racviz.pruning.cost import Cost, Machine, Shapes, expected_cost
 from racviz.store import resource
 from racviz.study import Study
-from racviz.study.steps import CHUNK
+from racviz.study.contents import Part
+from racviz.study.steps import CHUNK, TEACHER
 
-EVALUATING = ("runtime_vs_sparsity", "cot_lengths", "solvers")
-"""Reports that let every pruned model answer."""
-FIGURE2 = "figure2_error_heatmap"
-COMPARING = (FIGURE2, "runtime_vs_sparsity", "cot_lengths")
-"""Reports that compare prompt with rac."""
 STORED = 6
 """Bytes that a generated token takes in the cache, in the batch, the traces and the evaluation."""
 SAMPLE = 200
@@ -47,94 +45,126 @@ def cards() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Expectation:
-    """A study of a model of these shapes, on a machine."""
+    """What the parts of a report cost for a model of this shape, on a machine."""
 
-    study: Study
     model: LoadedModel
-    shapes: Shapes
     machine: Machine
     device: str
     answer: int | None
     """Tokens of an answer on average, if somebody knows."""
 
     def steps(
-        self, report: str, test: Sequence[Problem], train: Sequence[Problem], methods: list[str], timing: int, imported: bool
+        self, parts: Sequence[Part], test: Sequence[Problem], train: Sequence[Problem], timing: int, imported: bool
     ) -> list[Step]:
-        """The steps of a report, in order. imported: the traces come from a file. timing: problems of a timing pass.
+        """The steps of a report, in order; what several parts share is made once.
 
-        methods: all that are compared at every cell; in Figure 2 those after the first are compared at the first sparsity alone.
+        imported: the traces come from a file. timing: problems of a timing pass, 0 where there is none.
         """
-        study, weights = self.study, self.shapes.model_bytes
-        ask, count = self._length(train), study.problems
-        rollouts = Rows(count, self._length(test), *self._answers(study.budget), study.batch_size)
-        tokens = round(count * (rollouts.prompt + rollouts.mean))
+        study = parts[0].study
+        shapes = [Shapes.of(self.model.model, Scope(part.study.scope, part.study.thirds)) for part in parts]
+        weights, ask = shapes[0].model_bytes, self._length(test)
+        rollouts = Rows(study.problems, ask, *self._answers(study, study.budget), study.batch_size)
+        tokens = round(study.problems * (rollouts.prompt + rollouts.mean))
         steps = [Step(f"load {study.model}", 0, weights / self.machine.disk, weights)]
-        if {"rac", "prompt-same-problems"} & set(study.sources) and not imported:
-            steps.append(self._tracing(ask))
-        if report not in ("runtime_vs_sparsity", "cot_lengths"):
-            steps.append(self._generating(f"greedy rollouts on {count} problems, budget {study.budget}", rollouts))
-        cells = self._cells(report)
-        others = len(methods) - 1 if report == FIGURE2 else 0
-        methods = methods[:1] if report == FIGURE2 else methods
-        for mode in dict.fromkeys(mode for mode, _ in cells):
-            times = sum(each == mode for each, _ in cells) * len(study.sources) * len(methods)
-            times += others * len(study.sources) if mode == study.mode else 0
-            cost = self._pruning(study.calibration_tokens, min(study._window, round(ask + study.t_max)), mode)
-            took, memory = times * cost.total_seconds, weights + cost.total_memory
-            steps.append(Step(f"prune {times} models, {mode}", times * study.calibration_tokens, took, memory, times * weights))
-        if report not in (*EVALUATING[:2], "pruning_report"):
-            turns = (len(cells) * len(methods) + others) * len(study.sources)
-            took = errors_seconds(self.shapes, 2 * turns * tokens, tokens / count, self.machine)
-            steps.append(Step(f"tokenwise errors of {turns} models", 2 * turns * tokens, took, 2 * weights))
-        if report not in EVALUATING:
-            cost = self._pruning(tokens, round(tokens / count), "one-pass")
-            took = cost.seconds["forward"] + cost.seconds["moments"]
-            steps.append(Step("layer-wise errors", tokens, took, weights + cost.total_memory))
-        if report in EVALUATING:
-            turns = 1 + len(study.sparsities) * len(study.sources) * len(methods)
+        steps += [] if imported else self._tracing(parts, self._length(train))
+        if any(part.errors or part.layers or part.depths for part in parts):
+            name = f"greedy rollouts on {study.problems} problems, budget {study.budget}"
+            steps.append(self._generating(study, name, rollouts))
+        steps += self._prunings(parts, shapes, self._length(train))
+        for name, turns in (
+            ("tokenwise errors of {} models", sum(len(p.study.cells) - 1 for p in parts if p.errors)),
+            ("errors at more depths, {} passes", sum(p.depths * (len(p.study.cells) - 1) for p in parts)),
+        ):
+            if turns:
+                took = errors_seconds(shapes[0], 2 * turns * tokens, tokens / study.problems, self.machine)
+                steps.append(Step(name.format(turns), 2 * turns * tokens, took, 2 * weights))
+        if any(part.layers for part in parts):
+            cost = self._pruning(shapes[0], tokens, round(tokens / study.problems), "one-pass")
             steps.append(
-                self._answering(f"answers of {turns} models, {study.samples} a problem", rollouts, count * study.samples, turns)
+                Step(
+                    "layer-wise errors", tokens, cost.seconds["forward"] + cost.seconds["moments"], weights + cost.total_memory
+                )
             )
-            if timing and report == "runtime_vs_sparsity":
-                few = min(timing, count)
-                steps.append(self._answering(f"timing pass of {turns} models on {few} problems", rollouts, few, turns))
+        if cells := {cell for part in parts if part.answers for cell in _answering(part.study)}:
+            turns, count = len(cells), study.problems * study.samples
+            steps.append(
+                self._answering(study, f"answers of {turns} models, {study.samples} a problem", rollouts, count, turns)
+            )
+            if timing:
+                few = min(timing, study.problems)
+                steps.append(self._answering(study, f"timing pass of {turns} models on {few} problems", rollouts, few, turns))
         return steps
+
+    def _prunings(self, parts: Sequence[Part], shapes: Sequence[Shapes], ask: float) -> list[Step]:
+        """A step a mode: the models that are pruned, each once."""
+        made: dict[str, dict[tuple, tuple[int, Cost]]] = {}
+        for part, shape in zip(parts, shapes, strict=True):
+            study = part.study
+            cost = self._pruning(shape, study.calibration_tokens, min(study._window, round(ask + study.t_max)), study.mode)
+            made.setdefault(study.mode, {}).update({cell: (study.calibration_tokens, cost) for cell in _cells(study)})
+        return [
+            Step(
+                f"prune {len(cells)} models, {mode}", sum(tokens for tokens, _ in cells.values()),
+                sum(cost.total_seconds for _, cost in cells.values()),
+                shapes[0].model_bytes + max(cost.total_memory for _, cost in cells.values()), len(cells) * shapes[0].model_bytes,
+            )
+            for mode, cells in made.items()
+        ]  # fmt: skip
 
     def _length(self, problems: Sequence[Problem]) -> float:
         some = problems[:SAMPLE]
         return sum(len(self.model.render(p.text)) for p in some) / len(some)
 
-    def _answers(self, cap: int) -> tuple[float, int]:
+    def _answers(self, study: Study, cap: int) -> tuple[float, int]:
         """Mean and longest answer: as is known, as the card of an embedded model says, or the cap."""
-        card = {} if self.study.test_problems else cards().get(self.study.model, {}).get(self.study.domain, {})
+        card = {} if study.test_problems else cards().get(study.model, {}).get(study.domain, {})
         mean = self.answer or card.get("median_decode") or cap
         return min(float(mean), cap), min(cap, round(3 * mean))
 
-    def _cells(self, report: str) -> list[tuple[str, float]]:
-        """(mode, sparsity) of what is pruned."""
-        mode, sparsities = self.study.mode, self.study.sparsities
-        if report == "pruning_report":
-            return [(mode, sparsities[0])]
-        other = "sequential" if mode == "one-pass" else "one-pass"
-        return [*((mode, s) for s in sparsities), *([(other, sparsities[0])] if report not in EVALUATING else [])]
+    def _pruning(self, shapes: Shapes, tokens: int, length: int, mode: str) -> Cost:
+        return expected_cost(shapes, tokens, self.machine, mode=mode, length=max(1, length), device=self.device)
 
-    def _pruning(self, tokens: int, length: int, mode: str) -> Cost:
-        return expected_cost(self.shapes, tokens, self.machine, mode=mode, length=max(1, length), device=self.device)
+    def _tracing(self, parts: Sequence[Part], ask: float) -> list[Step]:
+        """A step for each tracer, seed and cap, for the most tokens that any part asks of it."""
+        most: dict[tuple, Study] = {}
+        for study in (part.study for part in parts):
+            if (
+                {"rac", "prompt-same-problems"} & set(study.sources)
+                and study.trace_source != TEACHER
+                and not is_traces(study.trace_source)
+            ):
+                key = study.trace_source, study.seed, study.t_max
+                most[key] = max(most.get(key, study), study, key=lambda each: each.calibration_tokens)
+        steps = []
+        for (source, seed, cap), study in most.items():
+            mean, longest = self._answers(study, cap)
+            count = math.ceil(study.calibration_tokens / (ask + mean) / CHUNK) * CHUNK
+            rows = Rows(count, ask, mean, longest, min(study.batch_size, CHUNK))
+            more = "" if source in ("own", study.model) else f" by {source}"
+            more += f", seed {seed}" if len({key[1] for key in most}) > 1 else ""
+            steps.append(self._generating(study, f"traces of {count} problems, t_max {cap}{more}", rows))
+        return steps
 
-    def _tracing(self, ask: float) -> Step:
-        mean, longest = self._answers(self.study.t_max)
-        count = math.ceil(self.study.calibration_tokens / (ask + mean) / CHUNK) * CHUNK
-        rows = Rows(count, ask, mean, longest, min(self.study.batch_size, CHUNK))
-        return self._generating(f"traces of {count} problems, t_max {self.study.t_max}", rows)
+    def _answering(self, study: Study, what: str, like: Rows, count: int, times: int) -> Step:
+        return self._generating(study, what, Rows(count, like.prompt, like.mean, like.longest, like.batch), times)
 
-    def _answering(self, what: str, like: Rows, count: int, times: int) -> Step:
-        return self._generating(what, Rows(count, like.prompt, like.mean, like.longest, like.batch), times)
-
-    def _generating(self, what: str, rows: Rows, times: int = 1) -> Step:
-        config = self.model.model.config.get_text_config()
+    def _generating(self, study: Study, what: str, rows: Rows, times: int = 1) -> Step:
+        config, shapes = self.model.model.config.get_text_config(), Shapes.of(self.model.model)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         kv = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-        known = self.study.backend == "hf" or (self.study.backend.startswith("vllm") and self.device == "cuda")
-        seconds = times * generation_seconds(self.shapes, config.vocab_size, kv, rows, self.machine) if known else None
-        cache = kv * self.shapes.blocks * self.shapes.itemsize * (rows.prompt + rows.longest) * min(rows.batch, rows.count)
-        return Step(what, times * rows.tokens, seconds, round(self.shapes.model_bytes + cache), STORED * times * rows.tokens)
+        known = study.backend == "hf" or (study.backend.startswith("vllm") and self.device == "cuda")
+        seconds = times * generation_seconds(shapes, config.vocab_size, kv, rows, self.machine) if known else None
+        cache = kv * shapes.blocks * shapes.itemsize * (rows.prompt + rows.longest) * min(rows.batch, rows.count)
+        return Step(what, times * rows.tokens, seconds, round(shapes.model_bytes + cache), STORED * times * rows.tokens)
+
+
+def _cells(study: Study) -> list[tuple]:
+    """What tells the pruned models of a study from others."""
+    how = (study.model, study.trace_source, study.seed, study.calibration_tokens, study.t_max, study.method, study.pattern,
+           study.allocation, study.scope, study.thirds, study.mode)  # fmt: skip
+    return [(source, sparsity, *how) for source, sparsity in study.cells if source != "dense"]
+
+
+def _answering(study: Study) -> list[tuple]:
+    """What tells the answers of a study from others: those of the dense model depend on the seed alone."""
+    return [("dense", study.model, study.seed), *((cell, study.budget, study.samples) for cell in _cells(study))]

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from racviz.pruning import Pattern, Scope, solver_named
 from racviz.pruning.blocks import read_columns
 from racviz.pruning.cost import Machine, Shapes
 from racviz.study import Study, check_timing
-from racviz.study.expected import COMPARING, EVALUATING, Expectation, Step, cards
+from racviz.study.contents import COMPARING, answering, parts_of
+from racviz.study.expected import Expectation, Step, cards
 from racviz.study.steps import TEACHER
 from racviz.texts import load_texts
 
@@ -65,11 +66,11 @@ class Plan:
 
 
 def make_plan(
-    study: Study, report: str, *, methods: list[str] | None = None, on: str = "here", expected_tokens: int | None = None,
-    timing_problems: int = 0,
+    study: Study, report: str, *, values: Mapping[str, Any] | None = None, on: str = "here", expected_tokens: int | None = None,
 ) -> Plan:  # fmt: skip
     """The plan of a report.
 
+    values: of the notebook's own parameters, such as methods, seeds or timing_problems.
     on: `here` (the CPU of this machine, measured in half a second) or one of MACHINES. expected_tokens: of an answer, on average; None is
     what the embedded models' cards say, and for others the cap, so that times are upper bounds.
 
@@ -77,8 +78,13 @@ def make_plan(
     """
     if on != "here" and on not in MACHINES:
         raise unknown("on", on, ("here", *MACHINES))
-    check(methods is None or bool(methods), "methods", methods, "a list of names of solvers")
-    check_timing(timing_problems)
+    values = dict(values or {})
+    for name, value in values.items():
+        if name != "timing_problems":
+            ok = isinstance(value, list | tuple) and (bool(value) or name in ("methods", "claims"))
+            check(ok, name, value, "a list that is not empty")
+    check_timing(values.get("timing_problems", 0))
+    parts = parts_of(report, study, values)
     check(expected_tokens is None or expected_tokens >= 1, "expected_tokens", expected_tokens, "None or an integer >= 1")
     machine = Machine.measured() if on == "here" else MACHINES[on]
     where = "this CPU" if on == "here" else f"{on} by its data sheet, nothing measured on it"
@@ -109,7 +115,7 @@ def make_plan(
     )
     tried("backend", lambda: _backend(study, report, model, test, on == "here"), str)
     own = is_traces(study.trace_source)
-    if test is not None and report in EVALUATING:
+    if test is not None and answering(report):
         tried("grading", lambda: _gradable(test), str)
     train = tried("calibration problems", lambda: _problems(study, "calibration"),
                   lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}")  # fmt: skip
@@ -126,7 +132,11 @@ def make_plan(
     )
     if study.trace_source not in ("own", study.model, TEACHER) and not own:
         tried("trace_source", lambda: _tracer(study, model, on), lambda m: f"{m.name}, with the same tokenizer")
-    tried("methods", lambda: [solver_named(method) for method in methods or [study.method]], lambda m: f"{len(m)} known")
+    tried(
+        "methods",
+        lambda: [solver_named(method) for method in dict.fromkeys(p.study.method for p in parts)],
+        lambda m: f"{len(m)} known",
+    )
     tried("device", lambda: _device(study.device) if on == "here" else study.device, str)
     if test is not None:
         tried("context", lambda: _fits(model, test, "budget", study.budget), str)
@@ -151,8 +161,8 @@ def make_plan(
     if on == "here":
         tried("weights", lambda: _weights(study), str)
     if None not in (shapes, test, train, rendered):
-        how = Expectation(study, model, shapes, machine, "cpu" if on == "here" else "cuda", expected_tokens)
-        plan.steps = how.steps(report, test, train, methods or [study.method], timing_problems, own)
+        how = Expectation(model, machine, "cpu" if on == "here" else "cuda", expected_tokens)
+        plan.steps = how.steps(parts, test, train, values.get("timing_problems", 0), own)
         tried("room on disk", lambda: _room(study, sum(step.disk for step in plan.steps)), str)
     return plan
 
@@ -192,7 +202,7 @@ def _first_text(study: Study) -> str:
 
 def _backend(study: Study, report: str, model: LoadedModel | None, test: ProblemSet | None, here: bool) -> str:
     how = check_backend(study.backend)
-    if report in EVALUATING:
+    if answering(report):
         study.can_answer()
     if isinstance(how, Server):
         if not here:

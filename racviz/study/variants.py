@@ -63,6 +63,21 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False, ti
     return table, pd.concat(evaluations, ignore_index=True)
 
 
+def time_variants(study: Study, parameter: str, values: list, timing_problems: int):
+    """Minutes of a timing pass at every value: a frame with the parameter, source, sparsity, minutes, timed_problems."""
+    import pandas as pd
+
+    check_timing(timing_problems)
+    if not timing_problems:
+        return None
+    cells = [(variant(study, parameter, value), *cell) for value in values for cell in study.cells]
+    names = ["source", "sparsity", "minutes"]
+    frame = pd.DataFrame(
+        [[*cell[1:], minutes] for cell, minutes in zip(cells, time_cells(cells, timing_problems), strict=True)], columns=names
+    )
+    return frame.assign(**{parameter: [getattr(one, parameter) for one, _, _ in cells]}, timed_problems=timing_problems)
+
+
 def variant(study: Study, parameter: str, value: Any) -> Study:
     """The same study with another value of one parameter; what does not depend on it is shared."""
     try:

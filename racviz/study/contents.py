@@ -1,0 +1,69 @@
+"""What each report makes, for its plan: which studies are pruned, which errors are taken, which models answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from racviz.study import Study
+
+AXES = {
+    "table1_math": {"models": "model"},
+    "table3_on_off_policy": {"trace_sources": "trace_source"},
+    "table4_semi_structured": {"depths": "thirds"},
+    "calibration_budget": {"token_counts": "calibration_tokens", "trace_caps": "t_max"},
+    "seeds": {"seeds": "seed"},
+    "solvers": {"methods": "method"},
+}
+"""Reports that repeat a study: the notebook's list, and the parameter of a study that it is for."""
+WITH_ERRORS = ("table3_on_off_policy", "calibration_budget", "solvers")
+COMPARING = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths", "table1_math", "table2_code", "table4_semi_structured",
+             "table5_decode_budget", "calibration_budget", "seeds")  # fmt: skip
+"""Reports that compare prompt with rac."""
+DEPTHS = 4
+"""Hidden states before the final one after which Figure 2's report takes errors, at most (`Steps.depths`)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A study of which a report makes something."""
+
+    study: Study
+    answers: bool = False
+    errors: bool = False
+    layers: bool = False
+    depths: int = 0
+
+
+def parts_of(report: str, study: Study, values: Mapping[str, Any]) -> list[Part]:
+    """The parts of a report whose notebook has these parameter values; of a notebook of one's own all that a study can make."""
+    first = replace(study, sparsities=study.sparsities[:1])
+    if report == "figure2_error_heatmap":
+        other = "sequential" if study.mode == "one-pass" else "one-pass"
+        methods = [Part(replace(first, method=each), errors=True) for each in values.get("methods", ())]
+        return [
+            Part(study, errors=True),
+            Part(replace(first, mode=other), errors=True),
+            *methods,
+            Part(first, layers=True, depths=DEPTHS),
+        ]
+    if report == "pruning_report":
+        return [Part(first, layers=True)]
+    errors = report in WITH_ERRORS
+    parts = [Part(study, answers=True, errors=errors)]
+    if report in AXES:
+        axes = [(values.get(name, ()), parameter) for name, parameter in AXES[report].items()]
+        parts = [
+            Part(replace(study, **{name: tuple(each) if isinstance(each, list) else each}), answers=True, errors=errors)
+            for each_of, name in axes
+            for each in each_of
+        ]
+    if report == "seeds":
+        claims = tuple(s for s in study.sparsities if s in values.get("claims", ())) or study.sparsities
+        start = replace(study, seed=values["seeds"][0], sparsities=claims)
+        parts += [Part(replace(start, method=each), answers=True) for each in values.get("methods", ())]
+    return parts or [Part(study, answers=True, errors=True, layers=True)]
+
+
+def answering(report: str) -> bool:
+    """Whether pruned models answer problems in a report."""
+    return report not in ("figure2_error_heatmap", "pruning_report")
