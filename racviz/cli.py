@@ -1,11 +1,11 @@
 """The command line, `racviz COMMAND …`: each command usable alone on files."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from racviz.cli_runs import cache, demo, report, results, sweep
 from racviz.console import Commands, ready, told, writable
 from racviz.errors import ParameterError
 
@@ -15,7 +15,10 @@ app = typer.Typer(
 )  # fmt: skip
 
 Model = Annotated[
-    str, typer.Argument(help="tiny-reasoner, tiny-reasoner-small, smollm2, a local folder, or a hub id owner/name[@revision].")
+    str,
+    typer.Argument(
+        help="tiny-reasoner, tiny-reasoner-small, tiny-reasoner-seed1, smollm2, a local folder, or a hub id owner/name."
+    ),
 ]
 Problems = Annotated[
     str, typer.Option(help="arithmetic, tracing, a JSONL, CSV or Parquet file, math-500, gsm8k, … or a hub id.")
@@ -241,136 +244,8 @@ def evaluate(
         print(f"{key:>11}  {value:.4f}" if isinstance(value, float) else f"{key:>11}  {value:,}")
 
 
-@app.command()
-def report(
-    name: Annotated[str | None, typer.Argument(help="A report's name or a unique beginning of it.")] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", "--parameter", help="key=value, e.g. -p sparsities=[0.5,0.6]; repeat.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the HTML.")] = Path("reports"),
-    list_: Annotated[bool, typer.Option("--list", help="List the reports and their parameters.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Run every report and build index.html.")] = False,
-    model: Annotated[str | None, typer.Option(help="The same as -p model=….")] = None,
-    full: Annotated[bool, typer.Option("--full", help="All test problems there are (500 of each embedded domain).")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check names, columns and templates, print the plan, run nothing.")
-    ] = False,
-    on: Annotated[str, typer.Option(help="With --dry-run: the machine to plan for: here, a100 or h100.")] = "here",
-    expected_tokens: Annotated[int | None, typer.Option(help="With --dry-run: tokens of an answer, on average.")] = None,
-) -> None:
-    """Run a notebook as a report and render it to HTML that opens offline."""
-    from racviz import reports
-
-    if list_:
-        for each in reports.list_reports():
-            print(f"{each.name}: {each.title}")
-            for key, value in reports.parameters_of(each.name).items():
-                print(f"    {key} = {value['default']}  {value['help']}")
-        return
-    if all_ and str(out).endswith(".html"):
-        raise ParameterError(f"--all writes several pages: --out must be a folder; not {str(out)!r}.")
-    if not name and not all_:
-        raise ParameterError("name a report (racviz report --list shows them), or pass --all.")
-    for each in [known.name for known in reports.list_reports()] if all_ else [name]:
-        types = {key: one["type"] for key, one in reports.parameters_of(each).items()}
-        given = reports.parse_parameters(parameter or [], types) | ({"model": model} if model else {})
-        given |= {"problems": reports.all_problems(each, given)} if full else {}
-        if dry_run:
-            plan = reports.plan_report(each, given, on=on, expected_tokens=expected_tokens)
-            print("\n".join(plan.lines()))
-            if not plan.right:
-                raise typer.Exit(1)
-            continue
-        page = reports.run_report(each, given, out)
-        print(page)
-    if not dry_run:
-        print(reports.build_index(page.parent))
-
-
-@app.command()
-def sweep(
-    grid: Annotated[Path, typer.Argument(help="YAML: parameters of `racviz report`, each a value or a list of values.")],
-    workers: Annotated[int, typer.Option(help="Processes that share the cells, and the processors.")] = 1,
-    retry: Annotated[bool, typer.Option("--retry", help="Run the cells again that failed.")] = False,
-    timing_problems: Annotated[
-        int, typer.Option(help="Test problems of a timing pass in the end, for minutes; 0 makes none.")
-    ] = 0,
-    list_: Annotated[bool, typer.Option("--list", help="List the cells and run nothing.")] = False,
-) -> None:
-    """Evaluate every cell of a grid; results.csv in the run's folder grows cell by cell, and the same command goes on from there."""
-    from racviz.sweep import Book, run_sweep, studies_of
-
-    if list_:
-        for study in studies_of(grid):
-            for source, sparsity in study.cells:
-                print(
-                    f"{study.model} {study.domain} {source} {sparsity:g} {study.method} {study.pattern} {study.mode} seed {study.seed}"
-                )
-        return
-    frame = run_sweep(grid, workers=workers, retry=retry, timing_problems=timing_problems)
-    folder = studies_of(grid)[0].folder
-    print(f"{len(frame)} cells: {folder / 'results.csv'}")
-    if failed := Book(folder).failed:
-        for cell, error in failed.items():
-            print(f"failed: {cell}: {error}", file=sys.stderr)
-        print("The same command with --retry runs them again.", file=sys.stderr)
-        raise typer.Exit(1)
-
-
-@app.command()
-def results(
-    run: Annotated[Path, typer.Argument(help="Folder of a run (runs/NAME), or its results.csv.")],
-    where: Annotated[list[str] | None, typer.Option(help="column=value; repeat for more columns.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns to show, with commas between.")] = None,
-    sort: Annotated[str | None, typer.Option(help="Column to sort by.")] = None,
-    latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX table (booktabs), accuracy with its SE.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="As CSV, every digit; all columns where --columns is not given.")] = False,
-) -> None:
-    """Show the results of a sweep or a report, or some of them; for a paper with --latex or --csv."""
-    from racviz.results import chosen_results, latex_table
-    from racviz.study import RESULT_COLUMNS
-
-    if latex and csv:
-        raise ParameterError("--latex and --csv are two forms of the same table; give one.")
-    chosen = columns.split(",") if columns else RESULT_COLUMNS if csv else None
-    frame = chosen_results(run, where or [], chosen, sort)
-    if latex or csv:
-        print(latex_table(frame) if latex else frame.to_csv(index=False), end="\n" if latex else "")
-        return
-    print(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("reports"),
-    problems: Annotated[int, typer.Option(help="Test problems a cell.")] = 100,
-    model: Annotated[str, typer.Option(help="The model to prune.")] = "tiny-reasoner",
-) -> None:
-    """The paper's picture, measured: prune the embedded model three ways and build the reports. About 8 minutes on two cores."""
-    from racviz.demo import run_demo
-
-    run_demo(out, problems, model)
-
-
-@app.command()
-def cache(
-    list_: Annotated[bool, typer.Option("--list", help="List the artefacts.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove artefacts.")] = False,
-    older_than: Annotated[float, typer.Option(help="With --prune: only those older than so many days.")] = 0.0,
-    kind: Annotated[str | None, typer.Option(help="With --prune: only those of this kind, e.g. checkpoints.")] = None,
-) -> None:
-    """Show or clean the cache of finished steps."""
-    from racviz.store import Store
-
-    store = Store.default()
-    if prune:
-        print(f"{store.prune(older_than, kind) / 2**20:.1f} MiB freed in {store.root}")
-        return
-    entries = store.entries()
-    if list_:
-        for row in entries:
-            print(f"{row['kind']:<12} {row['key']}  {row['bytes'] / 2**20:9.2f} MiB  {row['created']}")
-    print(f"{len(entries)} artefacts, {sum(row['bytes'] for row in entries) / 2**20:.1f} MiB in {store.root}")
+for command in (report, sweep, results, demo, cache):
+    app.command()(command)
 
 
 def _enough(tokens: int) -> int:

@@ -36,7 +36,7 @@ def snapshot(name: str, revision: str | None = None, code: bool = False, weights
     from huggingface_hub import snapshot_download
 
     wanted = CHECKPOINT_FILES[0 if weights else 1 :] + ["*.py"] * code
-    instead = "Pass a local folder or one of the embedded models (tiny-reasoner, tiny-reasoner-small)"
+    instead = "Pass a local folder or one of the embedded models (tiny-reasoner, …)"
     with explained(f"model {name!r}, which is no folder here,", name, "model", instead, REASONERS):
         folder = Path(
             snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*", "consolidated*"])

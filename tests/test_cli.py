@@ -422,3 +422,20 @@ def test_what_cannot_be_written_in_the_end_is_said_at_once(racviz, tiny_folder):
 )
 def test_parameters_are_called_by_their_options(racviz, tiny_folder, arguments, message):
     refused(racviz(*[str(tiny_folder) if each == "MODEL" else each for each in arguments]), message)
+
+
+def test_full_takes_all_problems_there_are(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from racviz import reports
+    from racviz.cli import app
+
+    asked = {}
+    monkeypatch.setattr(reports, "run_report", lambda name, given, out: asked.setdefault(name, given) and out / "x.html")
+    monkeypatch.setattr(reports, "build_index", lambda out: out)
+    (tmp_path / "mine.jsonl").write_text("".join(f'{{"prompt": "what is {k}?", "answer": "{k}"}}\n' for k in range(7)))
+    runner = CliRunner()
+    own = ["-p", f"test_problems={tmp_path / 'mine.jsonl'}"]
+    for name, more, count in (("seeds", [], 500), ("table2_code", [], 500), ("cot_lengths", own, 7)):
+        assert runner.invoke(app, ["report", name, "--full", "--out", str(tmp_path), *more]).exit_code == 0
+        assert asked[name]["problems"] == count

@@ -7,7 +7,7 @@ import pytest
 
 import racviz as rv
 from racviz import figures
-from racviz.errors import DataError
+from racviz.errors import DataError, ParameterError
 
 SOURCES = ("dense", "prompt", "rac")
 
@@ -132,3 +132,46 @@ def test_aligned_thoughts_are_grey_until_they_part_and_escaped():
     same = figures.aligned_thoughts({"dense": dense, "rac": dense}, {}, "t")
     assert "parts after 4 tokens" in texts(same)
     assert texts(figures.aligned_thoughts({"dense": [], "rac": []}, {}, "t"))
+
+
+def errors_of(layer, factor, problems=12, tokens=30, method="sparsegpt"):
+    """Errors with a ratio of `factor` on decode tokens and of 1 / factor on the prompt."""
+    draw, rows = np.random.default_rng(0), []
+    for k in range(problems):
+        for t in range(tokens):
+            phase, base = ("prompt" if t < 10 else "decode"), draw.uniform(1, 2)
+            ratio = factor if phase == "decode" else 1 / factor
+            rows.append((f"p{k}", t, 5, phase, 10.0, base * ratio, base))
+    frame = pd.DataFrame(rows, columns=["problem_id", "position", "token_id", "phase", "norm_dense", "e_prompt", "e_rac"])
+    frame.attrs["label"] = {"model": "tiny", "sparsity": 0.5, "layer": layer, "method": method}
+    return frame
+
+
+def test_medians_stand_in_order_with_their_intervals():
+    figure = figures.ratio_medians(
+        {0: errors_of(0, 1.5), 3: errors_of(3, 2.0), "final": errors_of("final", 4.0)}, "prompt", "rac"
+    )
+    prompt, decode = (next(trace for trace in figure.data if trace.name == f"{phase} tokens") for phase in ("prompt", "decode"))
+    assert list(decode.y) == pytest.approx([1.5, 2, 4]) and list(prompt.y) == pytest.approx([1 / 1.5, 1 / 2, 1 / 4])
+    assert list(figure.layout.xaxis.ticktext) == ["block 0", "block 3", "final"] and figure.layout.yaxis.type == "log"
+    assert "by depth" in figure.layout.title.text and decode.mode == "lines+markers"
+    solvers = figures.ratio_medians(
+        {"<b>": errors_of("final", 2.0), "alps": errors_of("final", 3.0)}, "prompt", "rac", "solver", line=False
+    )
+    assert list(solvers.layout.xaxis.ticktext) == ["&lt;b&gt;", "alps"] and solvers.data[0].mode == "markers"
+    with pytest.raises(ParameterError, match="errors must hold at least one"):
+        figures.ratio_medians({}, "prompt", "rac")
+    none = errors_of("final", 2.0)
+    assert "no token" in texts(figures.ratio_medians({"final": none.assign(e_rac=0.0)}, "prompt", "rac"))
+
+
+def test_sources_stand_from_the_lowest_to_the_highest():
+    frame = answers(sparsities=(0.5,))
+    frame = pd.concat([frame, frame[frame["source"] == "rac"].assign(source="random <b>", correct=False)])
+    bars = next(trace for trace in figures.source_bars(frame).data if isinstance(trace, go.Bar))
+    assert list(bars.x) == sorted(bars.x) and bars.y[0] == "random &lt;b&gt;" and bars.x[0] == 0
+    means = 100 * frame.groupby("source")["correct"].mean()
+    assert dict(zip(bars.y, bars.x, strict=True)) == pytest.approx(
+        {"random &lt;b&gt;": 0, "RAC": means["rac"], "prompt-only": means["prompt"]}
+    )
+    assert "no pruned model" in texts(figures.source_bars(frame[frame["source"] == "dense"]))

@@ -35,7 +35,8 @@ def test_a_plan_reads_no_weights_and_lists_every_step(monkeypatch):
     what = [step.what for step in plan.steps]
     assert what == [
         "load tiny-reasoner", "traces of 128 problems, t_max 1024", "greedy rollouts on 20 problems, budget 1024",
-        "prune 15 models, one-pass", "prune 3 models, sequential", "tokenwise errors of 18 models", "layer-wise errors",
+        "prune 15 models, one-pass", "prune 3 models, sequential", "tokenwise errors of 18 models", "errors at more depths, 12 passes",
+        "layer-wise errors",
     ]  # fmt: skip
     assert all(step.seconds > 0 and step.memory > 0 for step in plan.steps)
     text = "\n".join(plan.lines())
@@ -49,6 +50,30 @@ def test_a_plan_reads_no_weights_and_lists_every_step(monkeypatch):
         ("cot_lengths", {"samples": 4}, ["answers of 10 models, 4 a problem"]),
         ("solvers", {}, ["prune 18 models, sequential", "tokenwise errors of 18 models", "answers of 19 models, 1 a problem"]),
         ("pruning_report", {}, ["prune 3 models, one-pass", "layer-wise errors"]),
+        ("figure1", {}, ["prune 5 models, one-pass", "answers of 6 models, 1 a problem"]),
+        ("table1", {}, ["load tiny-reasoner", "answers of 10 models, 1 a problem", "load tiny-reasoner-small"]),
+        (
+            "table3",
+            {},
+            [
+                "traces of 128 problems, t_max 1024 by tiny-reasoner-small",
+                "prune 8 models, one-pass",
+                "tokenwise errors of 8 models",
+                "answers of 9 models, 1 a problem",
+            ],
+        ),
+        ("table4", {}, ["prune 6 models, one-pass", "answers of 7 models, 1 a problem"]),
+        (
+            "calibration",
+            {},
+            ["prune 14 models, one-pass", "tokenwise errors of 14 models", "answers of 15 models, 1 a problem"],
+        ),
+        (
+            "seeds",
+            {},
+            ["traces of 128 problems, t_max 1024, seed 2", "prune 52 models, one-pass", "answers of 55 models, 1 a problem"],
+        ),
+        ("generic_text", {}, ["prune 8 models, one-pass", "answers of 9 models, 1 a problem"]),
     ],
 )
 def test_every_report_has_its_steps(report, more, expected):
@@ -206,7 +231,7 @@ def test_what_no_run_could_do_is_found(tiny_folder):
         "test problems": dict(problems=100_000),
     }.items():  # fmt: skip
         assert what in failed(plan_report("figure2", given)), what
-    assert "methods" in failed(plan_report("solvers", dict(methods=["sparsgpt"])))
+    assert "Did you mean 'sparsegpt'" in failed(plan_report("solvers", dict(methods=["sparsgpt"])))["comparisons"]
     assert "device" in failed(plan_report("figure2", dict(device="cuda:7")))
     few = plan_report("figure2", dict(calibration_tokens=64, problems=5))
     assert few.right and "traces of 64 problems" in few.steps[1].what
@@ -256,8 +281,8 @@ def test_what_would_stop_a_report_later_is_found(tiny_folder, tmp_path):
     for report, what, given, message in more:
         found = failed(plan_report(report, dict(model=str(tiny_folder), t_max=64, budget=64) | given))
         assert re.search(message, found.get(what, "")), (what, found)
-    with pytest.raises(ParameterError, match="methods must be"):
-        plan_report("solvers", dict(methods=[]))
+    assert "methods must be a list that is not empty" in failed(plan_report("solvers", dict(methods=[])))["comparisons"]
+    assert "seeds must be a list" in failed(plan_report("seeds", dict(seeds=3)))["comparisons"]
     folder = shutil.copytree(tiny_folder, tmp_path / "without")
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
     assert "git lfs pull" in failed(plan_report("figure2", dict(model=str(folder))))["weights"]

@@ -60,7 +60,8 @@ class TestCatalogue:
     def test_lists_what_there_is(self):
         found = reports.list_reports()
         names = """figure2_error_heatmap runtime_vs_sparsity cot_lengths solvers pruning_report figure1_pruning_hurts
-        table1_math table2_code table3_on_off_policy table4_semi_structured table5_decode_budget calibration_budget seeds""".split()
+        table1_math table2_code table3_on_off_policy generic_text table4_semi_structured table5_decode_budget calibration_budget
+        seeds""".split()
         assert [report.name for report in found] == names
         assert all(report.title and not report.title.startswith("#") for report in found)
 
@@ -224,6 +225,7 @@ class TestIndex:
             "numbers": [["median", "2.0 [1.9, 2.1]"]],
             "caveat": "no evidence about R1-Distill",
             "parameters": [["model", "tiny-<script>"], ["domain", "arithmetic"], ["generic_text", ""]],
+            "provenance": [["torch", "2.<b>"], ["cores", "2"]],
         }
         executed(tmp_path / "one.ipynb", said)
         executed(tmp_path / "two.ipynb")
@@ -232,6 +234,7 @@ class TestIndex:
             '<a href="one.html">Title &lt;b&gt; of it</a>',
             "RAC &lt; prompt &amp; more",
             "<dd>2.0 [1.9, 2.1]</dd>",
+            "<summary>provenance</summary><table><tr><td>torch</td><td>2.&lt;b&gt;</td></tr>",
             "2026-01-02 03:04",
         ):
             assert text in page

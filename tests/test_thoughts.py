@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racviz.errors import DataError
-from racviz.statistics import circle_sentence, circles, divergence, loop, repetition, survival
+from racviz.statistics import circle_sentence, circles, divergence, length_table, loop, repetition, survival
 
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 5))
@@ -69,3 +69,13 @@ def test_survival_counts_those_that_go_on():
     wrong = table[(table["source"] == "rac") & ~table["correct"]]
     assert (wrong["thinking"] == 1).all(), "what was cut off never ended"
     assert np.isclose(table.groupby(["source", "correct"])["n"].first().sum(), 4) and survival(ROWS[:0]).empty
+
+
+def test_lengths_of_right_and_wrong_answers_stand_apart():
+    table = length_table(ROWS).set_index(["source", "answers"])
+    everything = table.loc[("rac", "all")]
+    assert everything["mean CoT"] == pytest.approx(80 / 3) and everything["median"] == 30 and everything["samples"] == 3
+    assert everything["accuracy, %"] == pytest.approx(200 / 3) and everything["SE"] == pytest.approx(100 / 3)
+    assert table.loc[("rac", "right"), "mean CoT"] == 20 and table.loc[("rac", "right"), "cut off, %"] == 0
+    assert table.loc[("rac", "wrong"), "cut off, %"] == 100 and np.isnan(table.loc[("rac", "wrong"), "SE"])
+    assert ("prompt", "right") not in table.index and table.loc[("rac", "all"), "90 %"] == pytest.approx(38)

@@ -301,3 +301,28 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(tokenizer, optimiz
     assert whole == stopped and len(whole) >= 3
     one, other = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("whole", "stopped"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_weights_follow_their_tokens_to_another_tokenizer(tokenizer, tmp_path):
+    from types import SimpleNamespace
+
+    import torch
+
+    from racviz.tiny import train
+
+    torch.manual_seed(0)
+    before = train.build("tiny-reasoner")
+    train.export(before, tokenizer, tmp_path / "start")
+    vocabulary = tokenizer.get_vocab()
+    names = sorted(vocabulary, key=vocabulary.get)
+    turned = names[:300] + names[:299:-1]  # bytes and special tokens keep their place
+    turned[-1] = "nowhere"
+    other = SimpleNamespace(get_vocab=lambda: {name: k for k, name in enumerate(turned)})
+    after = train.build("tiny-reasoner")
+    fresh = after.lm_head.weight.detach().clone()
+    train.begin(after, other, tmp_path / "start")
+    for name, row in (("Ġthe", after.model.embed_tokens.weight), ("9", after.lm_head.weight)):
+        was = before.model.embed_tokens.weight if name == "Ġthe" else before.lm_head.weight
+        torch.testing.assert_close(row[other.get_vocab()[name]], was[vocabulary[name]].bfloat16().float())
+    torch.testing.assert_close(after.lm_head.weight[other.get_vocab()["nowhere"]], fresh[other.get_vocab()["nowhere"]])
+    torch.testing.assert_close(after.model.norm.weight, before.model.norm.weight)

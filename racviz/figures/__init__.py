@@ -1,7 +1,7 @@
 """Figures: a tidy frame or a result in, a plotly Figure out. Nothing here shows, saves or imports torch."""
 
 from racviz.figures.aligned import aligned_thoughts
-from racviz.figures.bars import policy_bars, variant_bars
+from racviz.figures.bars import policy_bars, source_bars, variant_bars
 from racviz.figures.combined import figure2
 from racviz.figures.curves import budget_curves, calibration_curves, seed_dots, sparsity_curves
 from racviz.figures.heatmap import error_heatmap
@@ -32,6 +32,7 @@ __all__ = [
     "seed_dots",
     "show_in_notebooks",
     "solver_curves",
+    "source_bars",
     "sparsity_curves",
     "thinking_curves",
     "token_strip",

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from racviz.errors import DataError
 from racviz.figures.theme import (
     INK,
+    SOURCES,
     SPARE,
     caption,
     empty,
@@ -20,6 +21,7 @@ from racviz.figures.theme import (
     source_colour,
     source_order,
 )
+from racviz.statistics import accuracy_table
 
 SHADES = ("#0072B2", "#56B4E9", "#7a5195", *SPARE)
 
@@ -93,3 +95,30 @@ def _level(figure: go.Figure, results: pd.DataFrame, **place: int) -> None:
     level = 100 * results.loc[results["source"] == "dense", "accuracy"].mean()
     if np.isfinite(level):
         figure.add_hline(y=level, line={"color": INK, "width": 1.5, "dash": "dash"}, **place)
+
+
+def source_bars(evaluations: pd.DataFrame) -> go.Figure:
+    """Accuracy ± SE of one sparsity, a bar a source from the lowest to the highest; the dense model as a level."""
+    title = "Accuracy by what calibrated"
+    table = accuracy_table(evaluations, by=())
+    pruned = table[table["source"] != "dense"].sort_values("accuracy, %")
+    if pruned.empty:
+        return empty(title, "There is no pruned model.")
+    names = [legend_name(source) for source in pruned["source"]]
+    figure = go.Figure()
+    figure.add_bar(
+        y=names, x=pruned["accuracy, %"], orientation="h", showlegend=False,
+        marker_color=[source_colour(source) if source in SOURCES else SPARE[1] for source in pruned["source"]],
+        error_x={"type": "data", "array": pruned["SE"], "thickness": 1.4, "width": 4},
+        hovertemplate="%{y}: <b>%{x:.1f} %</b><extra></extra>",
+    )  # fmt: skip
+    level = table.loc[table["source"] == "dense", "accuracy, %"].mean()
+    if np.isfinite(level):
+        figure.add_vline(x=level, line={"color": INK, "width": 1.5, "dash": "dash"})
+    figure.update_xaxes(range=[0, 103], title_text="accuracy, % (± SE)")
+    figure.update_yaxes(automargin=True)
+    label = label_from(evaluations[evaluations["source"] != "dense"], "budget", "source")
+    note = "Bars: SE over problems. Dashed: the dense model."
+    return panels(
+        finish(figure, title, caption(label, evaluations["problem_id"].nunique(), note), height=200 + 34 * len(names)), 1.05
+    )

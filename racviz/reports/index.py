@@ -95,9 +95,7 @@ def _card(entry: Entry) -> str:
     numbers = "".join(
         f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in entry.said.get("numbers", [])
     )
-    rows = "".join(
-        f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in parameters.items() if v != ""
-    )
+    rows, made = _table(parameters), _table(dict(entry.said.get("provenance", [])))
     parts = [
         f'<article><h2><a href="{html.escape(entry.page.name)}">{title}</a></h2>',
         f'<p class="faint">{html.escape(" · ".join(str(part) for part in about if part))}</p>',
@@ -106,8 +104,13 @@ def _card(entry: Entry) -> str:
         f'<dl class="numbers">{numbers}</dl>' if numbers else "",
         f'<p class="faint">{html.escape(entry.said["caveat"])}</p>' if entry.said.get("caveat") else "",
         f"<details><summary>parameters</summary><table>{rows}</table></details>" if rows else "",
+        f"<details><summary>provenance</summary><table>{made}</table></details>" if made else "",
     ]
     return "".join(parts) + "</article>"
+
+
+def _table(values: dict[str, Any]) -> str:
+    return "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in values.items() if v != "")
 
 
 def _page(cards: list[str]) -> str:

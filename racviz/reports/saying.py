@@ -39,6 +39,13 @@ def _short(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
+def _provenance(study: Any) -> dict[str, Any]:
+    """What made the numbers, beside the parameters: model, versions, machine."""
+    found = study.manifest()
+    kept = {key: found[key] for key in ("model_fingerprint", "device", "dtype")}
+    return kept | found["versions"] | {name: value for name, value in found["machine"].items()}
+
+
 def finding(study: Any, sentence: str, numbers: Mapping[str, Any] | None = None) -> None:
     """Show the report's one finding, and keep it with its numbers and the study's parameters for the index of reports."""
     from IPython.display import HTML, display
@@ -50,6 +57,7 @@ def finding(study: Any, sentence: str, numbers: Mapping[str, Any] | None = None)
         "numbers": [[str(key), str(value)] for key, value in (numbers or {}).items()],  # lists keep their order in the file
         "caveat": caveat(study),
         "parameters": [[key, value] for key, value in as_parameters(study).items()],
+        "provenance": [[key, str(value)] for key, value in _provenance(study).items()],
     }
     shown = f'<div class="racviz-finding"><b>Finding.</b> {html.escape(sentence)} <i>{html.escape(kept["caveat"])}</i></div>'
     display(HTML(shown), metadata={"racviz": kept})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from racviz.errors import check
 from racviz.study import Study
 
 AXES = {
@@ -17,8 +18,10 @@ AXES = {
 """Reports that repeat a study: the notebook's list, and the parameter of a study that it is for."""
 WITH_ERRORS = ("table3_on_off_policy", "calibration_budget", "solvers")
 COMPARING = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths", "table1_math", "table2_code", "table4_semi_structured",
-             "table5_decode_budget", "calibration_budget", "seeds")  # fmt: skip
+             "table5_decode_budget", "calibration_budget", "seeds", "generic_text")  # fmt: skip
 """Reports that compare prompt with rac."""
+ORDERLESS = 5
+"""Sets of tokens in no order (`study.coverage.orderless_sets`)."""
 DEPTHS = 4
 """Hidden states before the final one after which Figure 2's report takes errors, at most (`Steps.depths`)."""
 
@@ -32,10 +35,17 @@ class Part:
     errors: bool = False
     layers: bool = False
     depths: int = 0
+    others: int = 0
+    """Models of the study's first sparsity that are calibrated on other sets of as many tokens."""
 
 
 def parts_of(report: str, study: Study, values: Mapping[str, Any]) -> list[Part]:
-    """The parts of a report whose notebook has these parameter values; of a notebook of one's own all that a study can make."""
+    """The parts of a report whose notebook has these parameter values.
+
+    Raises ParameterError for a list that must not be empty, or a value in one that no study takes.
+    """
+    for name, value in values.items():
+        check(name == "timing_problems" or isinstance(value, list | tuple), name, value, "a list")
     first = replace(study, sparsities=study.sparsities[:1])
     if report == "figure2_error_heatmap":
         other = "sequential" if study.mode == "one-pass" else "one-pass"
@@ -48,20 +58,21 @@ def parts_of(report: str, study: Study, values: Mapping[str, Any]) -> list[Part]
         ]
     if report == "pruning_report":
         return [Part(first, layers=True)]
+    if report == "generic_text":
+        return [Part(first, answers=True, others=ORDERLESS)]
     errors = report in WITH_ERRORS
     parts = [Part(study, answers=True, errors=errors)]
     if report in AXES:
-        axes = [(values.get(name, ()), parameter) for name, parameter in AXES[report].items()]
-        parts = [
-            Part(replace(study, **{name: tuple(each) if isinstance(each, list) else each}), answers=True, errors=errors)
-            for each_of, name in axes
-            for each in each_of
-        ]
+        parts = []
+        for name, parameter in AXES[report].items():
+            check(bool(values.get(name)), name, values.get(name), "a list that is not empty")
+            changed = [replace(study, **{parameter: tuple(each) if isinstance(each, list) else each}) for each in values[name]]
+            parts += [Part(each, answers=True, errors=errors) for each in changed]
     if report == "seeds":
         claims = tuple(s for s in study.sparsities if s in values.get("claims", ())) or study.sparsities
         start = replace(study, seed=values["seeds"][0], sparsities=claims)
         parts += [Part(replace(start, method=each), answers=True) for each in values.get("methods", ())]
-    return parts or [Part(study, answers=True, errors=True, layers=True)]
+    return parts
 
 
 def answering(report: str) -> bool:

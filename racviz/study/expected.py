@@ -85,7 +85,7 @@ class Expectation:
                     "layer-wise errors", tokens, cost.seconds["forward"] + cost.seconds["moments"], weights + cost.total_memory
                 )
             )
-        if cells := {cell for part in parts if part.answers for cell in _answering(part.study)}:
+        if cells := {cell for part in parts if part.answers for cell in _answering(part.study, part.others)}:
             turns, count = len(cells), study.problems * study.samples
             steps.append(
                 self._answering(study, f"answers of {turns} models, {study.samples} a problem", rollouts, count, turns)
@@ -101,7 +101,9 @@ class Expectation:
         for part, shape in zip(parts, shapes, strict=True):
             study = part.study
             cost = self._pruning(shape, study.calibration_tokens, min(study._window, round(ask + study.t_max)), study.mode)
-            made.setdefault(study.mode, {}).update({cell: (study.calibration_tokens, cost) for cell in _cells(study)})
+            made.setdefault(study.mode, {}).update(
+                {cell: (study.calibration_tokens, cost) for cell in _cells(study, part.others)}
+            )
         return [
             Step(
                 f"prune {len(cells)} models, {mode}", sum(tokens for tokens, _ in cells.values()),
@@ -158,13 +160,14 @@ class Expectation:
         return Step(what, times * rows.tokens, seconds, round(shapes.model_bytes + cache), STORED * times * rows.tokens)
 
 
-def _cells(study: Study) -> list[tuple]:
-    """What tells the pruned models of a study from others."""
+def _cells(study: Study, others: int = 0) -> list[tuple]:
+    """What tells the pruned models of a study from others. others: models of other calibration sets."""
     how = (study.model, study.trace_source, study.seed, study.calibration_tokens, study.t_max, study.method, study.pattern,
            study.allocation, study.scope, study.thirds, study.mode)  # fmt: skip
-    return [(source, sparsity, *how) for source, sparsity in study.cells if source != "dense"]
+    cells = [*study.cells, *((f"set {k}", study.sparsities[0]) for k in range(others))]
+    return [(source, sparsity, *how) for source, sparsity in cells if source != "dense"]
 
 
-def _answering(study: Study) -> list[tuple]:
+def _answering(study: Study, others: int = 0) -> list[tuple]:
     """What tells the answers of a study from others: those of the dense model depend on the seed alone."""
-    return [("dense", study.model, study.seed), *((cell, study.budget, study.samples) for cell in _cells(study))]
+    return [("dense", study.model, study.seed), *((cell, study.budget, study.samples) for cell in _cells(study, others))]

@@ -18,7 +18,7 @@ from racviz.interchange import import_traces, is_traces
 from racviz.models import DTYPES, LoadedModel, check_device, locate, provenance_of, tokenizer_fingerprint
 from racviz.problems import DOMAINS, Problem, ProblemSet, is_hub, load_problems
 from racviz.prompting import thinking_format
-from racviz.pruning import Pattern, Scope, solver_named
+from racviz.pruning import Pattern, Scope
 from racviz.pruning.blocks import read_columns
 from racviz.pruning.cost import Machine, Shapes
 from racviz.study import Study, check_timing
@@ -79,12 +79,7 @@ def make_plan(
     if on != "here" and on not in MACHINES:
         raise unknown("on", on, ("here", *MACHINES))
     values = dict(values or {})
-    for name, value in values.items():
-        if name != "timing_problems":
-            ok = isinstance(value, list | tuple) and (bool(value) or name in ("methods", "claims"))
-            check(ok, name, value, "a list that is not empty")
     check_timing(values.get("timing_problems", 0))
-    parts = parts_of(report, study, values)
     check(expected_tokens is None or expected_tokens >= 1, "expected_tokens", expected_tokens, "None or an integer >= 1")
     machine = Machine.measured() if on == "here" else MACHINES[on]
     where = "this CPU" if on == "here" else f"{on} by its data sheet, nothing measured on it"
@@ -107,6 +102,7 @@ def make_plan(
             plan.checks.append((what, False, said))
             return None
 
+    parts = tried("comparisons", lambda: parts_of(report, study, values), lambda p: f"{len(p)} of them")
     model = tried("model", lambda: on_meta(study, on), lambda m: f"{m.name}, {_parameters(m) / 1e9:.3g}B parameters, {m.dtype}")
     if report in COMPARING:
         tried("sources", lambda: study.compares("prompt", "rac"), lambda _: ", ".join(study.sources))
@@ -132,11 +128,6 @@ def make_plan(
     )
     if study.trace_source not in ("own", study.model, TEACHER) and not own:
         tried("trace_source", lambda: _tracer(study, model, on), lambda m: f"{m.name}, with the same tokenizer")
-    tried(
-        "methods",
-        lambda: [solver_named(method) for method in dict.fromkeys(p.study.method for p in parts)],
-        lambda m: f"{len(m)} known",
-    )
     tried("device", lambda: _device(study.device) if on == "here" else study.device, str)
     if test is not None:
         tried("context", lambda: _fits(model, test, "budget", study.budget), str)
@@ -160,7 +151,7 @@ def make_plan(
         tried("overlap", lambda: _apart(test, train), str)
     if on == "here":
         tried("weights", lambda: _weights(study), str)
-    if None not in (shapes, test, train, rendered):
+    if None not in (shapes, test, train, rendered, parts):
         how = Expectation(model, machine, "cpu" if on == "here" else "cuda", expected_tokens)
         plan.steps = how.steps(parts, test, train, values.get("timing_problems", 0), own)
         tried("room on disk", lambda: _room(study, sum(step.disk for step in plan.steps)), str)

@@ -92,7 +92,8 @@ def _card(name: str, recipe: dict, seen: int, minutes: float, figures: dict, not
         for domain, f in figures.items()
     )
     chosen = {key: value for key, value in recipe.items() if key != "model" and value != getattr(Recipe, key)}
-    flags = "".join(f" --{key} {Path(value).name if key == 'start' else value}" for key, value in chosen.items())
+    flags = "".join(f" --{key} {Path(value).name if key in ('start', 'tokenizer') else value}" for key, value in chosen.items())
+    data = " and ".join(f"`racviz.tiny.{domain}`" for domain in STYLES[name])
     styles = ", ".join(f"{domain}: `{style}`" for domain, style in STYLES[name].items())
     return f"""---
 license: apache-2.0
@@ -103,7 +104,7 @@ pipeline_tag: text-generation
 A reasoning model small enough to prune on a laptop in seconds, trained from scratch for racviz on tasks with a written chain
 of thought (teacher styles: {styles}). It shows the mechanism of reasoning-aware compression and is no evidence about large models.
 
-Data: `racviz.tiny.arithmetic` and `racviz.tiny.tracing` (train split by content; in 15 % of the lessons the teacher slips,
+Data: {data} (train split by content; in 15 % of the lessons the teacher slips,
 notices and redoes the step; the slip itself is not taught), and {recipe["english"]:.0%} of the rows English from CPython's
 language reference (a third of the topics). {seen / 1e6:.1f}M tokens in {minutes:.0f} minutes on two CPU cores that other work
 shared, seed {recipe["seed"]}, Python {platform.python_version()}, shipped in bf16.

@@ -59,6 +59,8 @@ class Recipe:
     seed: int = 0
     start: str = ""
     """A checkpoint folder to go on from, with a schedule of its own; empty: from random weights."""
+    tokenizer: str = ""
+    """A checkpoint folder whose tokenizer is taken; empty: one that is learned anew from the tasks."""
 
     def rate(self, done: float) -> float:
         """Learning rate as a share of the peak: warm up, hold, then down in a straight line. `done` is in 0..1."""
@@ -146,9 +148,9 @@ def train(recipe: Recipe, out: Path, every: float = 180.0, evaluate_every: float
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     torch.manual_seed(recipe.seed)
-    model, tok = build(recipe.model), tokenizer.load_or_train(out / "tokenizer")
+    model, tok = build(recipe.model), tokenizer.load_or_train(Path(recipe.tokenizer) if recipe.tokenizer else out / "tokenizer")
     if recipe.start:
-        model.load_state_dict(type(model).from_pretrained(recipe.start, dtype=torch.float32).state_dict())
+        begin(model, tok, Path(recipe.start))
     opts = optimizers(model, recipe)
     bases = [opt.param_groups[0]["lr"] for opt in opts]
     pages = [np.array(tok(text, add_special_tokens=False)["input_ids"], dtype=np.int32) for _, text in english.topics("train")]
@@ -188,6 +190,22 @@ def train(recipe: Recipe, out: Path, every: float = 180.0, evaluate_every: float
             save_state(out / "state.safetensors", model, opts, (number, seen, seconds))
             last_save = time.monotonic()
     export(model, tok, out / "model")
+
+
+def begin(model, tok, start: Path) -> None:
+    """Take over the weights in a folder. Where its tokenizer is another, embeddings and head follow their tokens; those of tokens that
+    it does not have stay as they are."""
+    weights = type(model).from_pretrained(start, dtype=torch.float32).state_dict()
+    theirs, ours = tokenizer.load_or_train(start).get_vocab(), tok.get_vocab()
+    if theirs != ours:
+        both = sorted(set(theirs) & set(ours), key=ours.get)
+        to, source = torch.tensor([ours[token] for token in both]), torch.tensor([theirs[token] for token in both])
+        for name, fresh in model.state_dict().items():
+            if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+                rows = fresh.clone()
+                rows[to] = weights[name][source]
+                weights[name] = rows
+    model.load_state_dict(weights)
 
 
 def save_state(path: Path, model, opts: list[torch.optim.Optimizer], progress: tuple[int, int, float]) -> None:
@@ -282,6 +300,7 @@ def main() -> None:
     for name in ("peak", "adamw_share", "arithmetic", "english", "cooldown"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Recipe, name))
     parser.add_argument("--start", default=Recipe.start, help="a checkpoint folder to go on from")
+    parser.add_argument("--tokenizer", default=Recipe.tokenizer, help="a checkpoint folder whose tokenizer is taken")
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default=Recipe.optimizer)
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")

@@ -18,14 +18,16 @@ STUDY = """model thinking trust_remote_code domain calibration_problems test_pro
 calibration_tokens t_max budget method sparsities pattern allocation scope thirds mode problems samples temperature top_p backend
 device dtype batch_size seed run""".split()
 OWN = {
-    "figure2_error_heatmap": ["methods"], "runtime_vs_sparsity": ["timing_problems"], "solvers": ["methods"], "table1_math": ["models"],
+    "figure2_error_heatmap": ["methods"], "runtime_vs_sparsity": ["timing_problems"], "solvers": ["methods"],
+    "table1_math": ["models", "timing_problems"], "table2_code": ["timing_problems"],
     "table3_on_off_policy": ["trace_sources"],
-    "table4_semi_structured": ["depths"], "table5_decode_budget": ["budgets"], "calibration_budget": ["token_counts", "trace_caps"],
-    "seeds": ["seeds", "claims"],
+    "table4_semi_structured": ["depths"], "table5_decode_budget": ["budgets", "timing_problems"],
+    "calibration_budget": ["token_counts", "trace_caps"],
+    "seeds": ["seeds", "claims", "methods"],
 }  # fmt: skip
 NOTEBOOKS = sorted(resource("notebooks").glob("*.ipynb"))
 SMALL = {"problems": 6, "budget": 96, "t_max": 96, "calibration_tokens": 2048, "sparsities": [0.5, 0.6], "batch_size": 16}
-FIGURES = {"figure2_error_heatmap": 4, "runtime_vs_sparsity": 1, "cot_lengths": 5, "solvers": 1, "pruning_report": 3,
+FIGURES = {"figure2_error_heatmap": 6, "generic_text": 1, "runtime_vs_sparsity": 1, "cot_lengths": 5, "solvers": 1, "pruning_report": 3,
            "figure1_pruning_hurts": 1, "table1_math": 1, "table2_code": 1, "table3_on_off_policy": 1, "table4_semi_structured": 1,
            "table5_decode_budget": 1, "calibration_budget": 2, "seeds": 1}  # fmt: skip
 NETWORK = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']https?:[^>]*>", re.IGNORECASE)
@@ -92,12 +94,12 @@ def made(tmp_path_factory):
             own = {
                 "runtime_vs_sparsity": {"timing_problems": 2},
                 "solvers": {"methods": ["sparsegpt", "sparsegpt+refit"], "mode": "one-pass"},
-                "table1_math": {"models": ["tiny-reasoner", "tiny-reasoner-small"]},
-                "table2_code": {"samples": 2},
+                "table1_math": {"models": ["tiny-reasoner", "tiny-reasoner-small"], "timing_problems": 2},
+                "table2_code": {"samples": 2, "timing_problems": 0},
                 "table4_semi_structured": {"sparsities": [0.5]},
-                "table5_decode_budget": {"budgets": [48, 96]},
+                "table5_decode_budget": {"budgets": [48, 96], "timing_problems": 2},
                 "calibration_budget": {"token_counts": [1024, 2048], "trace_caps": [48, 96], "sparsities": [0.5]},
-                "seeds": {"seeds": [0, 1], "claims": [0.6]},
+                "seeds": {"seeds": [0, 1], "claims": [0.6], "methods": ["wanda"]},
             }.get(path.stem, {})
             reports.run_report(path.stem, SMALL | own, "reports", progress=False)
         reports.build_index("reports")
