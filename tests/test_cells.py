@@ -15,10 +15,11 @@ from racviz.statistics import (
     accuracy_table,
     best_of,
     bootstrap_ratio,
-    mcnemar,
     nowhere_below_sentence,
+    paired_difference,
     pass_at_k,
     pass_table,
+    published_sentence,
     seed_differences,
     seed_interval,
     seed_sentence,
@@ -73,12 +74,15 @@ def test_pass_tables_and_evaluations_agree():
             one.pass_at(k)
 
 
-def test_mcnemar_is_the_exact_binomial_test():
+def test_differences_of_single_samples_are_tested_by_mcnemar():
     a, b = cell("rac", [1] * 12 + [0] * 3 + [1] * 5), cell("prompt", [0] * 12 + [1] * 3 + [1] * 5)
-    assert mcnemar(a, b)[:2] == (12, 3) and mcnemar(a, b)[2] == pytest.approx(stats.binomtest(12, 15).pvalue)
-    assert mcnemar(b, a)[:2] == (3, 12) and mcnemar(a, a) == (0, 0, 1.0)
-    with pytest.raises(DataError, match="one sample a problem"):
-        mcnemar(cell("rac", [[1, 0]]), b)
+    found = paired_difference(a, b)
+    assert found.test == "McNemar's exact test" and found.p_value == pytest.approx(stats.binomtest(12, 15).pvalue)
+    assert paired_difference(b, a).p_value == found.p_value and paired_difference(a, a).p_value == 1.0
+    assert (
+        paired_difference(cell("rac", [[1, 0], [1, 1], [0, 0]]), cell("prompt", [[1, 1], [1, 0], [0, 0]])).test
+        == "paired t-test"
+    )
 
 
 def test_the_best_is_marked_only_beyond_the_noise():
@@ -151,7 +155,8 @@ def test_claims_over_seeds_turn_with_the_data():
     assert "prompt-only is the more accurate" in seed_sentence(seeds(-0.3), 0.5)
     assert "nothing can be told" in seed_sentence(seeds(0.0), 0.5)
     assert all(f"(seed {seed})" in seed_sentence(seeds(0.3), 0.5) for seed in range(3))
-    assert "nothing is known of others" in seed_sentence(seeds(0.3, count=1), 0.5)
+    alone = seed_sentence(seeds(0.3, count=1), 0.5)
+    assert "nothing is known of others" in alone and "nothing can be told" in alone
     both = pd.concat([seeds(0.3), seeds(0.3).assign(sparsity=0.6)])
     assert "corrected for 2 sparsities" in seed_sentence(both, [0.5, 0.6])
     with pytest.raises(DataError, match="seed 0 has no evaluation of rac at a sparsity of 0.9"):
@@ -166,6 +171,24 @@ def test_seed_differences_are_paired():
     assert table.mean(axis=1).to_dict() == pytest.approx({s: m["rac"] - m["prompt"] for s, m in mean.items()})
     interval = seed_interval(frame, 0.5)
     assert interval.low < interval.estimate < interval.high and interval.estimate == pytest.approx(table.to_numpy().mean())
+    means = table.mean(axis=1)
+    half = stats.t.ppf(0.975, 2) * means.std(ddof=1) / math.sqrt(3)
+    assert interval.low <= means.mean() - half and interval.high >= means.mean() + half
+    assert math.isnan(seed_interval(frame[frame["seed"] == 0], 0.5).low), "one seed says nothing of others"
+
+
+def test_seeds_that_differ_are_not_taken_for_an_effect():
+    """Three seeds whose effects are pure luck, with a spread of 10 points: 95 % intervals exclude 0 in about 5 % of the cases."""
+    from racviz.statistics.estimates import bootstrap_interval
+    from racviz.statistics.seeds import over_seeds
+
+    rng, found = np.random.default_rng(0), {"bootstrap": 0, "both": 0}
+    for k in range(200):
+        table = rng.normal(0, 0.1, (3, 1)) + rng.normal(0, 0.1, (3, 60))
+        alone = bootstrap_interval(table, resamples=200, seed=k)
+        found["bootstrap"] += alone.side_of(0.0) != 0
+        found["both"] += over_seeds(alone, table.mean(axis=1)).side_of(0.0) != 0
+    assert found["both"] <= 18 < found["bootstrap"], found
 
 
 def test_nowhere_below_is_said_only_where_it_holds():
@@ -175,6 +198,10 @@ def test_nowhere_below_is_said_only_where_it_holds():
     worse = pd.concat([seeds(0.0), seeds(-0.3).assign(sparsity=0.4)])
     said = nowhere_below_sentence(worse, [0.4, 0.5])
     assert "RAC is below prompt-only beyond the noise at 40 %" in said and "nowhere" not in said
+    nothing = pd.concat([cell(source, [0] * 50, seed=seed) for source in ("rac", "prompt") for seed in range(3)])
+    assert "could be by up to 6.0 points" in nowhere_below_sentence(nothing, [0.5]), (
+        "no difference in 50 problems: the rule of three"
+    )
     assert "too few problems" in nowhere_below_sentence(seeds(-0.3, problems=3), [0.5])
 
 
@@ -211,5 +238,30 @@ def test_tokens_over_seeds_turn_with_the_data_and_name_what_was_cut():
     assert "RAC needs more" in seed_token_sentence(tokens(100, 300), [0.5])
     assert "nothing can be told" in seed_token_sentence(tokens(100, 100), [0.5])
     assert "at least" in seed_token_sentence(tokens(300, 100, cut=(1, 2)), [0.5])
+    assert "together for 4 sparsities" in seed_token_sentence(tokens(300, 100), [0.5], claims=4)
     none = seed_token_sentence(tokens(300, 100, cut=range(20)), [0.5])
     assert "for a right answer none was right against 110" in none
+
+
+def test_the_paper_s_order_is_held_against_what_was_measured():
+    def here(rac, prompt, generic):
+        shares = {"rac": rac, "prompt": prompt, "generic": generic}
+        return pd.concat([cell(source, [1] * right + [0] * (50 - right)) for source, right in shares.items()])
+
+    def row(model, **accuracies):
+        return [dict(model=model, source=source, sparsity=0.5, accuracy=value) for source, value in accuracies.items()]
+
+    paper = pd.DataFrame([*row("A", rac=0.9, prompt=0.8, generic=0.7), *row("B", rac=0.9, prompt=0.5, generic=0.6)])
+    said = published_sentence(here(40, 5, 20), paper)
+    assert "at 50 % RAC − prompt-only is +70.0 points, as the paper has it for A, B" in said
+    assert "prompt-only − generic text is -30.0 points, as the paper has it for B and against the paper for A" in said
+    turned = published_sentence(here(5, 40, 5), paper)
+    assert (
+        "RAC − prompt-only is -70.0 points, against the paper for A, B" in turned
+        and "for A and against the paper for B" in turned
+    )
+    near = pd.DataFrame([*row("A", rac=0.9, prompt=0.89, generic=0.7)])
+    assert "which the paper's own noise leaves open for A" in published_sentence(here(40, 5, 20), near)
+    assert "inside the noise, so that nothing can be told" in published_sentence(here(20, 20, 19), paper)
+    assert "cannot be compared" in published_sentence(here(20, 5, 1).assign(sparsity=0.3), paper)
+    assert "cannot be compared" in published_sentence(here(20, 5, 1), paper[paper["source"] == "rac"])

@@ -356,11 +356,26 @@ def solver_frame(alps: float, sparsegpt: float, n: int = 60) -> pd.DataFrame:
 
 
 def test_solvers_are_compared_within_a_source():
-    told = st.solver_sentence(solver_frame(0.9, 0.3), 0.8, "rac", "alps")
-    assert "Accuracy with RAC calibration, alps against sparsegpt" in told and "alps answers better" in told
-    assert "sparsegpt answers better" in st.solver_sentence(solver_frame(0.2, 0.8), 0.8, "rac", "alps")
-    assert "inside the noise" in st.solver_sentence(solver_frame(0.5, 0.5), 0.8, "rac", "alps")
-    assert "no evaluation of alps and of sparsegpt" in st.solver_sentence(solver_frame(0.5, 0.5), 0.8, "prompt", "alps")
+    def told(alps, sparsegpt, methods=("alps",)):
+        return st.solver_sentences(solver_frame(alps, sparsegpt), 0.8, methods)
+
+    assert any(
+        "Calibrated on RAC: accuracy, alps against sparsegpt" in one and "alps answers better" in one for one in told(0.9, 0.3)
+    )
+    assert any("sparsegpt answers better" in one for one in told(0.2, 0.8))
+    assert all("answers better" not in one for one in told(0.5, 0.5))
+    assert all("no evaluation of wanda" in one for one in told(0.5, 0.5, ["wanda"]))
+
+
+def test_sentences_of_one_family_are_corrected_together():
+    rows = [("rac", 0.5, p, float(p < 6)) for p in range(60)] + [("prompt", 0.5, p, 0.0) for p in range(60)]
+    rows += [("generic", 0.5, p, 0.0) for p in range(60)]
+    frame = pd.DataFrame(rows, columns=["source", "sparsity", "problem_id", "correct"])
+    assert "RAC is the more accurate" in st.accuracy_sentence(frame, 0.5)  # p = 0.031
+    both = st.accuracy_sentences(frame, 0.5, [("rac", "prompt"), ("rac", "generic")])
+    assert len(both) == 2 and all("not after Holm's correction (p = 0.06)" in one and "2 comparisons" in one for one in both)
+    models = st.accuracy_sentences(pd.concat([frame.assign(model="x"), frame.assign(model="y")]), 0.5, by="model")
+    assert [one[:3] for one in models] == ["x: ", "y: "] and all("2 comparisons" in one for one in models)
 
 
 def test_one_sample_a_problem_is_tested_by_mcnemar_several_by_t():

@@ -3,7 +3,6 @@
 from racviz.statistics.cells import (
     accuracy_table,
     best_of,
-    mcnemar,
     pass_at_k,
     pass_table,
     within_budgets,
@@ -25,6 +24,7 @@ from racviz.statistics.estimates import (
     summary_ratio,
     thought_lengths,
 )
+from racviz.statistics.published import published_sentence
 from racviz.statistics.seeds import (
     nowhere_below_sentence,
     seed_differences,
@@ -36,14 +36,16 @@ from racviz.statistics.seeds import (
 from racviz.statistics.sentences import (
     accuracy_numbers,
     accuracy_sentence,
+    accuracy_sentences,
     layer_sentence,
     length_numbers,
     length_sentence,
+    length_sentences,
     pretty,
     ratio_numbers,
     ratio_sentence,
     runtime_sentence,
-    solver_sentence,
+    solver_sentences,
 )
 from racviz.statistics.sizes import size_sentence, stored_bytes
 from racviz.statistics.thoughts import circle_sentence, circles, divergence, length_table, loop, repetition, survival
@@ -53,6 +55,7 @@ __all__ = [
     "PairedDifference",
     "accuracy_numbers",
     "accuracy_sentence",
+    "accuracy_sentences",
     "accuracy_table",
     "as_frame",
     "best_of",
@@ -66,15 +69,16 @@ __all__ = [
     "layer_sentence",
     "length_numbers",
     "length_sentence",
+    "length_sentences",
     "length_table",
     "loop",
-    "mcnemar",
     "nowhere_below_sentence",
     "paired_difference",
     "pass_at_k",
     "pass_table",
     "per_problem_ratio",
     "pretty",
+    "published_sentence",
     "ratio",
     "ratio_interval",
     "ratio_numbers",
@@ -88,7 +92,7 @@ __all__ = [
     "seed_token_sentence",
     "seed_values",
     "size_sentence",
-    "solver_sentence",
+    "solver_sentences",
     "standard_error",
     "stored_bytes",
     "summary_ratio",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from racviz.errors import DataError, check
-from racviz.statistics.estimates import holm, paired_difference, sign_test, standard_error, thought_lengths
+from racviz.statistics.estimates import holm, paired_difference, standard_error, thought_lengths
 
 BEST = "●"
 """Stands by the source that is above every other, beyond the noise."""
@@ -74,21 +74,6 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     if samples - right < k:
         return 1.0
     return float(1.0 - np.prod(1.0 - k / np.arange(samples - right + 1, samples + 1)))
-
-
-def mcnemar(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, int, float]:
-    """For one sample a problem: problems that only a answers, that only b answers, and the exact two-sided p that the two are as likely.
-
-    Raises DataError where a problem has several samples: then the paired difference is the test.
-    """
-    for cell in (a, b):
-        if cell["problem_id"].duplicated().any():
-            raise DataError("McNemar's test is for one sample a problem; take paired_difference for several.")
-    both = a.set_index("problem_id")["correct"].astype(bool).to_frame("a").join(
-        b.set_index("problem_id")["correct"].astype(bool).to_frame("b"), how="inner"
-    )  # fmt: skip
-    only_a, only_b = int((both["a"] & ~both["b"]).sum()), int((~both["a"] & both["b"]).sum())
-    return only_a, only_b, sign_test(only_a, only_b)
 
 
 def within_budgets(evaluations: pd.DataFrame, budgets: Sequence[int]) -> pd.DataFrame:

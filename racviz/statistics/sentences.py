@@ -4,6 +4,7 @@ Reversed data give the opposite sentence, null data one that claims nothing, mis
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,47 +93,76 @@ def cell_of(frame: pd.DataFrame, source: str, sparsity: float) -> pd.DataFrame:
     return frame[chosen if source == "dense" else chosen & np.isclose(frame["sparsity"].astype(float), sparsity)]
 
 
+@dataclass(frozen=True)
+class Measure:
+    """What is compared: a column of the evaluations, and the words for it."""
+
+    value: str
+    what: str
+    unit: str
+    better: str
+    more_is_better: bool
+
+
+ACCURACY = Measure("correct", "Accuracy", "points", "is the more accurate", True)
+LENGTH = Measure("length", "Mean length of thought", "tokens", "thinks shorter", False)
+TOKENS = Measure("output_tokens", "Generated tokens a problem", "tokens", "generates less", False)
+Pair = tuple[str, str]
+
+
 def _compare(
     evaluations: pd.DataFrame,
     sparsities: float | Sequence[float],
-    a: str,
-    b: str,
-    *,
-    value: str,
-    what: str,
-    unit: str,
-    better: str,
-    more_is_better: bool,
-) -> str:
-    """`what` of a against b at one or several sparsities, paired by problem, with what can be told and the rule behind it."""
-    scale, digits = (100, 1) if unit == "points" else (1, 0)
-    compared: list[tuple[float, PairedDifference, dict[str, pd.DataFrame]]] = []
-    clauses, tests = [], set()
-    for sparsity in [sparsities] if np.isscalar(sparsities) else list(sparsities):
-        cells = {source: cell_of(evaluations, source, sparsity) for source in (a, b)}
-        absent = [pretty(source) for source, rows in cells.items() if rows.empty]
-        if absent:
-            clauses.append(f"at {percent(sparsity)} no evaluation of {' and of '.join(absent)} (n = 0), so nothing can be told")
-        elif not set(cells[a]["problem_id"]) & set(cells[b]["problem_id"]):
-            clauses.append(f"at {percent(sparsity)} no problem in common (n = 0), so nothing can be told")
-        else:
-            compared.append((sparsity, paired_difference(cells[a], cells[b], value), cells))
-    corrected = holm([gap.p_value for _, gap, _ in compared])
-    for (sparsity, gap, cells), p in zip(compared, corrected, strict=True):
-        winner, loser = (a, b) if (gap.difference > 0) == more_is_better else (b, a)
-        told = f"{pretty(winner)} {better}"
-        if value == "length" and cells[winner]["truncated"].mean() > cells[loser]["truncated"].mean():
-            told = f"{pretty(winner)} was cut off more often, so which thinks shorter cannot be told"
-        verdict = _verdict(gap, p, len(compared), told)
-        numbers = f"{scale * gap.mean_a:.{digits}f} against {scale * gap.mean_b:.{digits}f}{' %' if unit == 'points' else ''}"
-        clauses.append(f"at {percent(sparsity)} {numbers}, {_difference(gap, scale, digits, unit)}: {verdict}")
-        tests.add(gap.test)
-    by = " and ".join(sorted(tests))
-    rule = f"A difference counts beyond twice its SE and with p < 0.05 ({by})"
+    pairs: Sequence[Pair],
+    measure: Measure,
+    by: str | None = None,
+) -> list[str]:
+    """A sentence a pair (a against b), and for each value of the column `by`: paired by problem, with what can be told and the rule.
+
+    Holm's correction is over all comparisons of all sentences.
+    """
+    at = [sparsities] if np.isscalar(sparsities) else list(sparsities)
+    parts = [(f"{value}: ", part) for value, part in evaluations.groupby(by, sort=False)] if by else [("", evaluations)]
+    found = [[_cells(part, sparsity, pair) for sparsity in at] for _, part in parts for pair in pairs]
+    gaps = [[None if reason else paired_difference(*cells, measure.value) for reason, cells in row] for row in found]
+    compared = [gap for row in gaps for gap in row if gap is not None]
+    corrected = iter(holm([gap.p_value for gap in compared]))
+    rule = f"A difference counts beyond twice its SE and with p < 0.05 ({' and '.join(sorted({gap.test for gap in compared}))})"
     if len(compared) > 1:
         rule += f" after Holm's correction for {len(compared)} comparisons"
-    told = f"{what}, {pretty(a)} against {pretty(b)}: {'; '.join(clauses)}."
-    return f"{told} {rule}." if compared else told
+    sentences = []
+    for (head, (a, b)), row, mine in zip([(h, pair) for h, _ in parts for pair in pairs], found, gaps, strict=True):
+        clauses = [
+            f"at {percent(sparsity)} " + (reason or _clause(gap, cells, (a, b), measure, next(corrected), len(compared)))
+            for sparsity, (reason, cells), gap in zip(at, row, mine, strict=True)
+        ]
+        told = f"{head}{measure.what}, {pretty(a)} against {pretty(b)}: {'; '.join(clauses)}."
+        sentences.append(f"{told} {rule}." if any(gap is not None for gap in mine) else told)
+    return sentences
+
+
+def _cells(evaluations: pd.DataFrame, sparsity: float, pair: Pair) -> tuple[str, list[pd.DataFrame]]:
+    """The cells of a pair, and why they cannot be compared; empty where they can."""
+    cells = [cell_of(evaluations, source, sparsity) for source in pair]
+    absent = [pretty(source) for source, rows in zip(pair, cells, strict=True) if rows.empty]
+    if absent:
+        return f"no evaluation of {' and of '.join(absent)} (n = 0), so nothing can be told", cells
+    if not set(cells[0]["problem_id"]) & set(cells[1]["problem_id"]):
+        return "no problem in common (n = 0), so nothing can be told", cells
+    return "", cells
+
+
+def _clause(gap: PairedDifference, cells: list[pd.DataFrame], pair: Pair, measure: Measure, p: float, claims: int) -> str:
+    scale, digits = (100, 1) if measure.unit == "points" else (1, 0)
+    first = (gap.difference > 0) == measure.more_is_better
+    (winner, better), (_, worse) = sorted(zip(pair, cells, strict=True), key=lambda one: (one[0] == pair[0]) != first)
+    told = f"{pretty(winner)} {measure.better}"
+    if measure.value == "length" and better["truncated"].mean() > worse["truncated"].mean():
+        told = f"{pretty(winner)} was cut off more often, so which thinks shorter cannot be told"
+    numbers = (
+        f"{scale * gap.mean_a:.{digits}f} against {scale * gap.mean_b:.{digits}f}{' %' if measure.unit == 'points' else ''}"
+    )
+    return f"{numbers}, {_difference(gap, scale, digits, measure.unit)}: {_verdict(gap, p, claims, told)}"
 
 
 def _verdict(gap: PairedDifference, p: float, claims: int, difference: str) -> str:
@@ -156,8 +186,17 @@ def _difference(gap: PairedDifference, scale: float, digits: int, unit: str) -> 
 
 def accuracy_sentence(evaluations: pd.DataFrame, sparsity: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
     """Accuracy of a against b at one or several sparsities."""
-    how = {"value": "correct", "what": "Accuracy", "unit": "points", "better": "is the more accurate", "more_is_better": True}
-    return _compare(evaluations, sparsity, a, b, **how)
+    return _compare(evaluations, sparsity, [(a, b)], ACCURACY)[0]
+
+
+def accuracy_sentences(
+    evaluations: pd.DataFrame,
+    sparsity: float | Sequence[float],
+    pairs: Sequence[Pair] = (("rac", "prompt"),),
+    by: str | None = None,
+) -> list[str]:
+    """`accuracy_sentence` of several pairs, and of each value of the column `by` (model, method): corrected for all of them together."""
+    return _compare(evaluations, sparsity, pairs, ACCURACY, by)
 
 
 def layer_sentence(layers: pd.DataFrame, a: str = "rac", b: str = "prompt") -> str:
@@ -177,34 +216,37 @@ def layer_sentence(layers: pd.DataFrame, a: str = "rac", b: str = "prompt") -> s
     return f"{text} Linears of one model share their inputs, so this is a count and no test.".replace("is, ", "is ")
 
 
-def solver_sentence(
-    evaluations: pd.DataFrame, sparsity: float | Sequence[float], source: str, a: str, b: str = "sparsegpt"
-) -> str:
-    """Accuracy of solver a against solver b, both calibrated from one source, at one or several sparsities."""
-    rows = evaluations[evaluations["source"] == source]
-    rows = rows.assign(source=rows["method"])
-    how = {
-        "value": "correct",
-        "what": f"Accuracy with {pretty(source)} calibration",
-        "unit": "points",
-        "better": "answers better",
-    }
-    return _compare(rows, sparsity, a, b, **how, more_is_better=True)
+def solver_sentences(
+    evaluations: pd.DataFrame, sparsity: float | Sequence[float], methods: Sequence[str], b: str = "sparsegpt"
+) -> list[str]:
+    """Accuracy of each solver against solver b, for each source that calibrates: corrected for all of them together."""
+    pruned = evaluations[evaluations["source"] != "dense"]
+    rows = pruned.assign(calibration="Calibrated on " + pruned["source"].map(pretty), source=pruned["method"])
+    how = replace(ACCURACY, what="accuracy", better="answers better")
+    return _compare(rows, sparsity, [(method, b) for method in methods], how, "calibration")
 
 
 def length_sentence(evaluations: pd.DataFrame, sparsity: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
     """Mean CoT length of a against b, with the shares that never ended: their lengths are only lower bounds."""
+    return length_sentences(evaluations, sparsity, [(a, b)])[0]
+
+
+def length_sentences(evaluations: pd.DataFrame, sparsity: float | Sequence[float], pairs: Sequence[Pair]) -> list[str]:
+    """`length_sentence` of several pairs, corrected for all of them together."""
     frame = thought_lengths(evaluations)
-    how = {"value": "length", "what": "Mean length of thought", "unit": "tokens", "better": "thinks shorter"}
-    told = _compare(frame, sparsity, a, b, **how, more_is_better=False)
+    told = _compare(frame, sparsity, pairs, LENGTH)
+    return [f"{sentence} {_cut_off(frame, sparsity, pair)}" for sentence, pair in zip(told, pairs, strict=True)]
+
+
+def _cut_off(frame: pd.DataFrame, sparsity: float | Sequence[float], pair: Pair) -> str:
     cut = []
     for at in [sparsity] if np.isscalar(sparsity) else list(sparsity):
-        shares = [100 * cell_of(frame, source, at)["truncated"].mean() for source in (a, b)]
+        shares = [100 * cell_of(frame, source, at)["truncated"].mean() for source in pair]
         if np.nansum(shares) > 0:
             cut.append(f"{' against '.join(f'{share:.0f} %' for share in shares)} at {percent(at)}")
     if not cut:
-        return f"{told} None was cut off by the budget."
-    return f"{told} Cut off by the budget, and counted with what was generated: {'; '.join(cut)}; such means are lower bounds."
+        return "None was cut off by the budget."
+    return f"Cut off by the budget, and counted with what was generated: {'; '.join(cut)}; such means are lower bounds."
 
 
 def tokens_per_sample(results: pd.DataFrame) -> pd.Series:
@@ -222,8 +264,7 @@ def runtime_sentence(results: pd.DataFrame, evaluations: pd.DataFrame | None = N
     dense = frame.loc[frame["source"] == "dense", "per_sample"]
     level = f"The dense model generates {dense.mean():.0f} tokens a problem." if len(dense) else "The dense row is missing."
     if evaluations is not None:
-        how = {"value": "output_tokens", "what": "Generated tokens a problem", "unit": "tokens", "better": "generates less"}
-        told = _compare(evaluations, sparsities, a, b, **how, more_is_better=False)
+        told = _compare(evaluations, sparsities, [(a, b)], TOKENS)[0]
     else:
         clauses = []
         for at in sparsities:
@@ -254,18 +295,35 @@ def ratio_numbers(errors: Any, numerator: str = "prompt", denominator: str = "ra
 
 
 def accuracy_numbers(evaluations: pd.DataFrame, sparsity: float) -> dict[str, str]:
-    """Accuracy ± SE over problems: the dense model, and every source at one sparsity."""
-    return _by_source(evaluations, sparsity, "accuracy", lambda rows: _mean_and_se(rows, "correct", 100, " %"))
+    """Accuracy ± SE over problems, and the share cut off: the dense model, and every source at one sparsity.
+
+    Several seeds: the mean of their accuracies, each of which has an SE of its own, and so without one.
+    """
+
+    def describe(rows: pd.DataFrame) -> str:
+        seeds = rows["seed"].nunique() if "seed" in rows else 1
+        score = (
+            f"{100 * rows['correct'].mean():.1f} % over {seeds} seeds"
+            if seeds > 1
+            else _mean_and_se(rows, "correct", 100, " %")
+        )
+        return score + _cut(rows)
+
+    return _by_source(thought_lengths(evaluations), sparsity, "accuracy", describe)
 
 
 def length_numbers(evaluations: pd.DataFrame, sparsity: float) -> dict[str, str]:
     """Mean CoT length ± SE over problems and the share cut off: the dense model, and every source at one sparsity."""
 
     def describe(rows: pd.DataFrame) -> str:
-        cut = 100 * rows["truncated"].mean()
-        return _mean_and_se(rows, "length", 1, " tokens") + (f", {cut:.1f} % cut off" if cut else "")
+        return _mean_and_se(rows, "length", 1, " tokens") + _cut(rows)
 
     return _by_source(thought_lengths(evaluations), sparsity, "mean CoT", describe)
+
+
+def _cut(rows: pd.DataFrame) -> str:
+    share = 100 * rows["truncated"].mean()
+    return f", {share:.1f} % cut off" if share else ""
 
 
 def _by_source(
