@@ -35,11 +35,15 @@ def read_results(folder: str | Path):
 
 SHOWN = ("model", "source", "method", "sparsity", "seed", "problems", "accuracy", "se", "tokens", "median_cot", "truncated")
 
+NOT_TOLD = ("sparsity_all", "mean_cot", "minutes", "timed_problems")
+"""Columns that differ and tell no cell from another."""
+
 
 def chosen_results(folder: str | Path, where: Sequence[str], columns: Sequence[str] | None = None, sort: str | None = None):
-    """Rows of a run's results where each `column=value` holds, in some of the columns. Raises ParameterError for a column that is none."""
+    """Rows of a run's results where each `column=value` holds, in some of the columns: those given, or the usual ones and all that tell the
+    rows apart. Raises ParameterError for a column that is none, DataError where no row is left (says what there is)."""
     frame = read_results(folder)
-    names = list(frame.columns)
+    names, there = list(frame.columns), frame
     for pair in where:
         name, equals, value = pair.partition("=")
         check(bool(equals), "where", pair, "column=value, such as source=rac")
@@ -52,7 +56,13 @@ def chosen_results(folder: str | Path, where: Sequence[str], columns: Sequence[s
     for name in [*(columns or ()), *filter(None, [sort])]:
         if name not in names:
             raise unknown("columns" if name in (columns or ()) else "sort", name, names)
-    return (frame.sort_values(sort, kind="stable") if sort else frame)[list(columns or SHOWN)]
+    if frame.empty:
+        held = "; ".join(
+            f"{n} holds {', '.join(map(str, there[n].unique()[:12]))}" for n in (pair.partition("=")[0] for pair in where)
+        )
+        raise DataError(f"no row of {folder} has {' and '.join(where)}: {held}.")
+    differing = [n for n in frame if n not in (*SHOWN, *NOT_TOLD) and frame[n].nunique(dropna=False) > 1]
+    return (frame.sort_values(sort, kind="stable") if sort else frame)[list(columns or (*SHOWN, *differing))]
 
 
 def _number(value: Any) -> float:

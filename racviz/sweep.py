@@ -31,6 +31,12 @@ LISTS = ("sources", "sparsities")
 """Parameters that are lists themselves; all others are an axis where a list is given. (`thirds` is one where the list holds lists.)"""
 
 
+NAMED = ("sources", "sparsities", "model", "domain", "method", "pattern", "mode", "run")
+"""What a cell's name says anyway."""
+ANSWERING = ("test_problems", "budget", "temperature", "top_p", "seed", "samples", "problems", "backend", "thinking", "dtype")
+"""Parameters on which the answers of the dense model depend."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One model, pruned in one way or dense, on one set of problems."""
@@ -39,11 +45,12 @@ class Cell:
     source: str
     sparsity: float
 
-    @property
-    def name(self) -> str:
+    def name(self, more: Sequence[str] = ()) -> str:
+        """For people; `more` parameters are named too."""
         s = self.study
-        what = "dense" if self.source == "dense" else f"{self.source} {self.sparsity:.0%} {s.method} {s.pattern} {s.mode}"
-        return f"{s.model} {s.domain} {what}, seed {s.seed}"
+        what = "dense" if self.source == "dense" else f"{self.source} {self.sparsity:g} {s.method} {s.pattern} {s.mode}"
+        known = ANSWERING if self.source == "dense" else more
+        return ", ".join([f"{s.model} {s.domain} {what}", *(f"{name}={getattr(s, name)}" for name in more if name in known)])
 
     @property
     def key(self) -> str:
@@ -110,6 +117,8 @@ def run_sweep(
 ):  # fmt: skip
     """Evaluate every cell of a grid; returns the frame of results.csv, which grows in the run's folder cell by cell.
 
+    `frame.attrs["failed"]` holds the cells of this grid that failed, with their errors.
+
     Cells that are finished are not run again; those that failed are, with `retry`. workers: processes, which share the processors.
     timing_problems: when all are finished, a timing pass over the first so many test problems: one worker, warmed up, cells interleaved.
 
@@ -124,40 +133,64 @@ def run_sweep(
     with _alone(studies[0].folder):
         book = Book(studies[0].folder)
         book.check()
-        cells = _prepared(studies, progress)
+        cells, impossible = _prepared(studies, progress)
+        for key, done in impossible.items():
+            if book.wants(key, retry=True):
+                book.add(key, done)
         left = {key: cell for key, cell in cells.items() if book.wants(key, retry)}
         with progress_bar(total=len(cells), desc="sweep", unit="cell", shown=progress) as bar:
             bar.update(len(cells) - len(left))
             for key, done in _rows(left, workers, progress):
-                book.add(key, done)
+                book.add(key, {"cell": cells[key].name(_varied(studies)), **done})
                 bar.update()
         if timing_problems:
             _time(book, cells, timing_problems)
         book.write()
-        write_text(studies[0].folder / "manifest.json", json.dumps(studies[0].manifest(), indent=1, ensure_ascii=False))
-        return book.frame(list(cells))
+        manifest = studies[0].manifest() | {"studies": [as_parameters(study) for study in studies]}
+        write_text(studies[0].folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
+        frame = book.frame(list(cells))
+        frame.attrs["failed"] = book.failed([*cells, *impossible])
+        return frame
 
 
-def _prepared(studies: list[Study], progress: bool) -> dict[str, Cell]:
-    """The cells by their keys, each once, and what they share made: models, traces, calibration sets."""
+def _varied(studies: list[Study]) -> list[str]:
+    """Parameters in which the studies of a grid differ, but those that a cell's name says anyway."""
+    return [n for n in parameter_names() if n not in NAMED and len({str(getattr(study, n)) for study in studies}) > 1]
+
+
+def cell_names(studies: list[Study]) -> list[str]:
+    """The cells of a grid by name, each once, in order; nothing is made."""
+    more = _varied(studies)
+    return list(dict.fromkeys(Cell(study, *cell).name(more) for study in studies for cell in study.cells))
+
+
+def _prepared(studies: list[Study], progress: bool) -> tuple[dict[str, Cell], dict[str, dict[str, Any]]]:
+    """The cells by their keys, each once, and what they share made: models, traces, calibration sets. Then the entries of those for which
+    that cannot be made, by a key of their parameters."""
     cells: dict[str, Cell] = {}
-    before = studies[0]
+    impossible: dict[str, dict[str, Any]] = {}
+    before, more = studies[0], _varied(studies)
     for study in progress_bar(studies, desc="calibrate", unit="study", shown=progress):
         hand_over(before, study)
         before = study
-        for source, sparsity in study.cells:
-            cell = Cell(study, source, sparsity)
-            cells.setdefault(cell.key, cell)
-    return cells
+        for cell in (Cell(study, *each) for each in study.cells):
+            try:
+                cells.setdefault(cell.key, cell)
+            except Exception as error:  # a cell that cannot be does not take the others with it
+                asked = key_of(parameters=as_parameters(study), source=cell.source, sparsity=cell.sparsity)
+                impossible[asked] = {"cell": cell.name(more), "error": f"{type(error).__name__}: {error}"}
+    return cells, impossible
 
 
 def _time(book: "Book", cells: dict[str, Cell], count: int) -> None:
     """Put the minutes of a timing pass into the rows that are there."""
     there = {key: cell for key, cell in cells.items() if "row" in book.done.get(key, {})}
-    minutes = time_cells([(cell.study, cell.source, cell.sparsity) for cell in there.values()], count)
-    for key, found in zip(there, minutes, strict=True):
+    if not there:
+        return
+    timing = time_cells([(cell.study, cell.source, cell.sparsity) for cell in there.values()], count)
+    for key, measured in zip(there, timing.frame.to_dict("records"), strict=True):
         entry = book.done[key]
-        book.add(key, {**entry, "row": entry["row"] | {"minutes": found, "timed_problems": count}})
+        book.add(key, {**entry, "row": entry["row"] | measured})
 
 
 def run_cell(parameters: dict[str, Any], source: str, sparsity: float, root: str) -> dict[str, Any]:
@@ -186,9 +219,9 @@ def _rows(cells: dict[str, Cell], workers: int, progress: bool) -> Iterator[tupl
         try:
             row = cell.study.row(cell.source, cell.sparsity)
         except Exception as error:  # a cell that fails does not take the others with it
-            yield key, {"cell": cell.name, "error": f"{type(error).__name__}: {error}"}
+            yield key, {"error": f"{type(error).__name__}: {error}"}
         else:
-            yield key, {"cell": cell.name, "row": row, "seconds": round(time.monotonic() - began, 3)}
+            yield key, {"row": row, "seconds": round(time.monotonic() - began, 3)}
 
 
 def _rows_of_workers(cells: dict[str, Cell], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -205,8 +238,8 @@ def _rows_of_workers(cells: dict[str, Cell], workers: int) -> Iterator[tuple[str
                 if len(batch) > 1:
                     continue  # any of those that ran may have been the one: they run again, one by one
                 error = RuntimeError("its worker died (most often memory ran out); take fewer workers or a smaller batch_size")
-            cell = left.pop(key)
-            yield key, {"cell": cell.name, **({"row": row} if error is None else {"error": f"{type(error).__name__}: {error}"})}
+            left.pop(key)
+            yield key, {"row": row} if error is None else {"error": f"{type(error).__name__}: {error}"}
         alone = workers + 1 if died and not alone else 0 if died else max(0, alone - 1)
 
 
@@ -278,9 +311,10 @@ class Book:
     def write(self) -> None:
         write_text(self.table, self.frame().to_csv(index=False, lineterminator="\n"))
 
-    @property
-    def failed(self) -> dict[str, str]:
-        return {entry["cell"]: entry["error"] for entry in self.done.values() if "error" in entry}
+    def failed(self, keys: Sequence[str]) -> dict[str, str]:
+        """Names and errors of those of the cells that failed."""
+        entries = [self.done[key] for key in keys if "error" in self.done.get(key, {})]
+        return {entry["cell"]: entry["error"] for entry in entries}
 
     def frame(self, keys: list[str] | None = None, done: dict[str, dict[str, Any]] | None = None):
         """The rows in the columns of results.csv: all, or those of these cells in this order."""

@@ -1,6 +1,6 @@
 """Results of a run: as tables for papers, with minutes from a timing pass."""
 
-import math
+import json
 import re
 
 import numpy as np
@@ -74,13 +74,40 @@ def test_cells_of_several_studies_are_timed_in_one_pass_and_kept(tmp_path, tiny_
     studies = [Study(**given), Study(**given | {"method": "magnitude"}), Study(**given | {"budget": 8})]
     cells = [(study, source, 0.0 if source == "dense" else 0.5) for study in studies for source in ("dense", "rac")]
     first = time_cells(cells, 2)
-    assert all(math.isfinite(value) and value > 0 for value in first)
+    assert (first.frame["minutes"] > 0).all() and (first.frame["timed_problems"] == 2).all()
+    assert "2 problems, one worker, warmed up, the cells interleaved in 2 rounds that differ by" in first.said
     kept = [row for row in store.entries() if row["kind"] == "timing"]
     assert len(kept) == 2  # the smaller budget is a pass of its own
-    assert time_cells(cells, 2) == first
+    pd.testing.assert_frame_equal(time_cells(cells, 2).frame, first.frame)
+    assert (time_cells(cells[:1], 99).frame["timed_problems"] == 4).all(), "there are no more"
+
+
+def test_each_round_takes_all_cells_in_another_order(tmp_path, tiny_folder, monkeypatch):
+    from racviz import evaluation
+
+    timed = []
+    real = evaluation.generate_traces
+
+    def spy(loaded, problems, *rest, **how):
+        timed.append((loaded.name, len(problems)))
+        return real(loaded, problems, *rest, **how)
+
+    study = Study(**SMALL, model=str(tiny_folder), store=Store(tmp_path / "store"), progress=False, run=str(tmp_path / "run"))
+    study.results()
+    monkeypatch.setattr(evaluation, "generate_traces", spy)
+    time_cells([(study, *cell) for cell in study.cells], 3)
+    names = [name for name, count in timed if count == 3]
+    assert len(names) == 6 and set(names[:3]) == set(names[3:]) and names[3:] == [*names[1:3], names[0]]
+    assert [count for _, count in timed] == [2, 3] * 6, "each warmed up first"
 
 
 def test_variants_are_timed(tmp_path, tiny_folder):
     study = Study(**SMALL, model=str(tiny_folder), run=str(tmp_path / "run"), store=Store(tmp_path / "store"), progress=False)
     table, _ = vary(study, "method", ["wanda", "magnitude"], timing_problems=2)
     assert (table["minutes"] > 0).all() and (table["timed_problems"] == 2).all() and len(table) == 5
+    assert table.attrs["timing"].startswith("Minutes: 2 problems")
+    untimed, _ = vary(study, "t_max", [20, 24])
+    both = read_results(tmp_path / "run")
+    assert len(both) == len(table) + 2 * 2 and set(both["t_max"]) == {20, 24}, "the second table follows the first"
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["parameters"]["method"] == ["wanda", "magnitude"] and manifest["parameters"]["t_max"] == [20, 24]

@@ -15,7 +15,7 @@ from racviz.errors import DataError, ParameterError, StorageError
 from racviz.results import chosen_results, read_results
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study
-from racviz.sweep import Book, run_cell, run_sweep, studies_of
+from racviz.sweep import Book, cell_names, run_cell, run_sweep, studies_of
 
 SMALL = dict(
     sources=["prompt", "rac"], calibration_tokens=800, t_max=24, budget=12, problems=4, batch_size=32, sparsities=[0.5], method="wanda",
@@ -91,11 +91,13 @@ def test_a_cell_that_fails_is_told_and_run_again_when_asked_for(grid, sweep, mon
 
     monkeypatch.setattr(Study, "row", fails)
     assert set(sweep(grid())["source"]) == {"dense", "rac"}
-    ((cell, error),) = Book(tmp_path / "run").failed.items()
+    book = Book(tmp_path / "run")
+    ((cell, error),) = book.failed(list(book.done)).items()
     assert error == "OSError: no luck" and "prompt 50%" in cell
     monkeypatch.setattr(Study, "row", real)
     assert len(sweep(grid())) == 2 and len(sweep(grid(), retry=True)) == 3
-    assert Book(tmp_path / "run").failed == {}
+    book = Book(tmp_path / "run")
+    assert book.failed(list(book.done)) == {}
 
 
 def test_workers_find_what_one_process_finds(grid, sweep, tmp_path, tiny_folder):
@@ -127,7 +129,8 @@ def test_a_worker_that_dies_loses_its_own_cell_only(grid, tmp_path, monkeypatch)
     monkeypatch.setenv("DIES", "1")
     frame = run_sweep(grid(), workers=2, store=Store(tmp_path / "store"), progress=False)
     assert set(frame["source"]) == {"dense", "rac"}
-    assert "its worker died" in next(iter(Book(tmp_path / "run").failed.values()))
+    book = Book(tmp_path / "run")
+    assert "its worker died" in next(iter(book.failed(list(book.done)).values()))
 
 
 def test_a_kill_loses_one_cell_at_most(grid, sweep, tmp_path):
@@ -248,7 +251,9 @@ def test_results_are_filtered(grid, sweep, tmp_path):
     sweep(grid(sparsities=[0.3, 0.6]))
     run = tmp_path / "run"
     assert list(chosen_results(run, ["source=rac"], ["sparsity"], "sparsity")["sparsity"]) == [0.3, 0.6]
-    assert len(chosen_results(run, ["sparsity=.60"])) == 2 and len(chosen_results(run, ["source=no"])) == 0
+    assert len(chosen_results(run, ["sparsity=.60"])) == 2
+    with pytest.raises(DataError, match="no row of .* has source=no: source holds dense, prompt, rac"):
+        chosen_results(run, ["source=no"])
     for where, columns, sort in (
         (["sourc=rac"], None, None),
         ([], ["acuracy"], None),
@@ -257,3 +262,38 @@ def test_results_are_filtered(grid, sweep, tmp_path):
     ):
         with pytest.raises(ParameterError, match="Did you mean|column=value"):
             chosen_results(run, where, columns, sort)
+
+
+def test_a_study_that_cannot_be_prepared_does_not_take_the_others_with_it(grid, sweep, tmp_path):
+    bad = str(tmp_path / "nowhere")
+    given = [grid(calibration_tokens=[400, 10**9], generic_text="", sources=["generic", "rac"]), grid(model=bad)]
+    frame = sweep(given)
+    assert len(frame) == 3 and set(frame["calibration_tokens"]) == {0, 400}
+    failed = frame.attrs["failed"]
+    assert len(failed) == 5, "two sources with too many tokens; three cells of a model that is not there"
+    assert any("asks for more" in error for error in failed.values()) and any(
+        "no folder here" in error for error in failed.values()
+    )
+    assert any("calibration_tokens=1000000000" in name for name in failed)
+    again = sweep(grid(calibration_tokens=400, sources=["generic", "rac"]))
+    assert again.attrs["failed"] == {} and len(again) == 3, "what failed is of another grid"
+
+
+def test_cells_are_listed_once_and_told_apart(grid):
+    names = cell_names(studies_of(grid(method=["wanda", "magnitude"], t_max=[24, 30])))
+    assert len(names) == len(set(names)) == 1 + 2 * 2 * 2
+    assert sum(" dense" in name for name in names) == 1 and all("t_max=" in name for name in names if " dense" not in name)
+    assert sum(" dense" in name for name in cell_names(studies_of(grid(seed=[0, 1])))) == 2, "other answers"
+
+
+def test_the_manifest_of_a_sweep_holds_every_study(grid, sweep, tmp_path):
+    sweep(grid(method=["wanda", "magnitude"]))
+    kept = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert [each["method"] for each in kept["studies"]] == ["wanda", "magnitude"]
+
+
+def test_a_report_does_not_write_over_a_sweep(grid, sweep, tmp_path):
+    sweep(grid())
+    study = Study(**grid(), store=Store(tmp_path / "store"), progress=False)
+    with pytest.raises(StorageError, match="holds the results of a sweep; name another run"):
+        study.results()

@@ -122,3 +122,25 @@ def test_what_the_paper_prints():
         ParameterError, match="published must be one of 'math', 'semi_structured'; not 'maths'. Did you mean 'math'"
     ):
         rv.published("maths")
+
+
+def test_a_variant_s_errors_stand_beside_those_of_the_study(tmp_path, tiny_folder):
+    given = SMALL | dict(model=str(tiny_folder), sources=("prompt", "rac"), run=str(tmp_path / "run"))
+    study = Study(**given, store=Store(tmp_path / "store"), progress=False)
+    own = study.errors(0.5).frame
+    other = variant(study, "method", "magnitude").errors(0.5).frame
+    files = {path.name: pd.read_parquet(path) for path in (tmp_path / "run" / "errors").glob("*.parquet")}
+    assert set(files) == {"hidden-final-0.5-one-pass.parquet", "hidden-final-0.5-one-pass-method=magnitude.parquet"}
+    pd.testing.assert_frame_equal(files["hidden-final-0.5-one-pass.parquet"], own, check_dtype=False)
+    assert not other["e_rac"].equals(own["e_rac"])
+
+
+def test_traces_from_a_file_have_a_distance_and_no_maker_here(tmp_path, tiny_folder):
+    given = SMALL | dict(model=str(tiny_folder), sources=("rac",), run=str(tmp_path / "run"))
+    study = Study(**given, store=Store(tmp_path / "store"), progress=False)
+    study.traces().save(tmp_path / "own.parquet")
+    table = distances(study, ["own", str(tmp_path / "own.parquet")])
+    assert table["nats a token"][0] == pytest.approx(table["nats a token"][1]) and np.isnan(table["KL from the maker"][1])
+    assert table["KL from the maker"][0] == pytest.approx(0, abs=1e-6) and table["degrees from the first"][1] == pytest.approx(
+        0, abs=0.1
+    )

@@ -172,7 +172,7 @@ def _likeliest(probability: torch.Tensor, top_p: float) -> tuple[torch.Tensor, t
 
     Sorting a large vocabulary takes as long as the model's own step; its likeliest HEAD tokens nearly always hold the nucleus.
     """
-    if probability.shape[-1] > 4 * HEAD:
+    if probability.shape[-1] >= 4 * HEAD:
         top, order = probability.topk(HEAD, -1)
         if bool((top.sum(-1) > top_p).all()):
             return top, order

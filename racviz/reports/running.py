@@ -57,6 +57,7 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     import ast
 
     from racviz.study import study_from
+    from racviz.study.contents import compared_models
     from racviz.study.parameters import parameter_names
     from racviz.study.plan import Plan, make_plan
 
@@ -65,7 +66,7 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     values = {key: ast.literal_eval(one["default"]) for key, one in allowed.items()} | (parameters or {})
     own = {key: value for key, value in values.items() if key in parameter_names()}
     others = {key: value for key, value in values.items() if key not in own}
-    models = others.pop("models", None) or [own["model"]]
+    models = compared_models(own["model"], others.pop("models", ()))
     how, plans = dict(on=on, expected_tokens=expected_tokens), []
     for model in models:
         more = {"models": [model]} if "models" in allowed else {}

@@ -7,9 +7,10 @@ another, is read from the store; a run that was killed goes on from what is comp
 import json
 import platform
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from racviz.errors import ParameterError, unknown
+from racviz.errors import ParameterError, StorageError, unknown
 from racviz.store import key_of, write_text
 from racviz.study.parameters import Parameters, as_parameters, parameter_names
 from racviz.study.steps import Steps
@@ -75,15 +76,39 @@ class Study(Steps):
 
         self.can_answer()
         check_timing(timing_problems)
-        minutes = self.timing(timing_problems) if timing_problems else {}
-        rows = [self.row(*cell, minutes.get(cell), timing_problems) for cell in self.cells]
-        frame = pd.DataFrame(rows)[RESULT_COLUMNS].astype({"minutes": float, "timed_problems": float})
-        write_text(self.folder / "results.csv", frame.to_csv(index=False))
-        write_text(self.folder / "manifest.json", json.dumps(self.manifest(), indent=1, ensure_ascii=False))
+        frame = pd.DataFrame([self.row(*cell) for cell in self.cells])[RESULT_COLUMNS]
+        return self.keep(frame, [(self, *cell) for cell in self.cells], timing_problems)
+
+    def keep(self, frame: Any, cells: Sequence[tuple[Any, str, float]] = (), timing_problems: int = 0):
+        """Write the run's table, results.csv, and its manifest; returns the table, timed where that is asked for.
+
+        cells: what the rows are of. Several tables of one study follow each other in the file. What a timing pass says of itself is in
+        `frame.attrs["timing"]`.
+
+        Raises StorageError where a sweep keeps its results in the folder.
+        """
+        import pandas as pd
+
+        if (self.folder / "cells.jsonl").exists():
+            raise StorageError(f"{self.folder} holds the results of a sweep; name another run.")
+        frame = frame.astype({"minutes": float, "timed_problems": float}).reset_index(drop=True)
+        if timing_problems:
+            timing = time_cells(cells, timing_problems)
+            frame = frame.assign(**timing.frame)
+            frame.attrs["timing"] = timing.said
+        tables = self._memo.setdefault("tables", [])
+        tables.append(frame)
+        cell = [name for name in RESULT_COLUMNS if name not in ("minutes", "timed_problems")]
+        table = pd.concat(tables, ignore_index=True).drop_duplicates(cell, keep="last")
+        write_text(self.folder / "results.csv", table.to_csv(index=False))
+        self.write_manifest()
         return frame
 
-    def row(self, source: str, sparsity: float, minutes: float | None = None, timed: int = 0) -> dict[str, Any]:
-        """One cell, evaluated, in the columns of results.csv. minutes: of a timing pass over the first `timed` problems."""
+    def write_manifest(self) -> None:
+        write_text(self.folder / "manifest.json", json.dumps(self.manifest(), indent=1, ensure_ascii=False))
+
+    def row(self, source: str, sparsity: float) -> dict[str, Any]:
+        """One cell, evaluated, in the columns of results.csv, not timed."""
         result, dense = self.evaluation(source, sparsity), source == "dense"
         traced = source in ("rac", "prompt-same-problems")
         row = {name: getattr(self, name) for name in ("model", "domain", "mode", "t_max", "budget", "seed", "backend")}
@@ -91,13 +116,9 @@ class Study(Steps):
         row |= dict(
             source=source, thirds=",".join(map(str, self.thirds)), method="dense" if dense else self.method, sparsity=sparsity,
             calibration_tokens=self._tokens_of(source), sparsity_all=0.0 if dense else result.label.get("sparsity_all"),
-            trace_source=self.trace_source if traced else "", minutes=minutes, timed_problems=timed or None,
+            trace_source=self.trace_source if traced else "", minutes=None, timed_problems=None,
         )  # fmt: skip
         return row | {key: value for key, value in result.summary().items() if key in RESULT_COLUMNS}
-
-    def timing(self, count: int) -> dict[tuple[str, float], float]:
-        """Minutes a cell for the first `count` test problems, from one timing pass on this machine."""
-        return dict(zip(self.cells, time_cells([(self, *cell) for cell in self.cells], count), strict=True))
 
     def _tokens_of(self, source: str) -> int:
         """The tokens that really calibrated: some sources have fewer than was asked for."""
@@ -110,7 +131,7 @@ class Study(Steps):
 
         from racviz import __version__
 
-        parameters = as_parameters(self)
+        parameters = as_parameters(self) | self._memo.get("varied", {})
         versions = dict(
             racviz=__version__, python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__
         )
@@ -121,8 +142,10 @@ class Study(Steps):
         }  # fmt: skip
 
     def provenance(self):
-        """The manifest as a table of two columns, key and value."""
+        """The manifest as a table of two columns, key and value; also written to the run folder."""
         import pandas as pd
+
+        self.write_manifest()
 
         flat: list[tuple[str, str]] = []
         for key, value in self.manifest().items():

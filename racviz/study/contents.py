@@ -1,10 +1,11 @@
 """What each report makes, for its plan: which studies are pruned, which errors are taken, which models answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from racviz.errors import check
+from racviz.models import EMBEDDED
 from racviz.study import Study
 
 AXES = {
@@ -20,10 +21,8 @@ WITH_ERRORS = ("table3_on_off_policy", "calibration_budget", "solvers")
 COMPARING = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths", "table1_math", "table2_code", "table4_semi_structured",
              "table5_decode_budget", "calibration_budget", "seeds", "generic_text")  # fmt: skip
 """Reports that compare prompt with rac."""
-ORDERLESS = 5
-"""Sets of tokens in no order (`study.coverage.orderless_sets`)."""
-DEPTHS = 4
-"""Hidden states before the final one after which Figure 2's report takes errors, at most (`Steps.depths`)."""
+OTHER_SETS = 6
+"""Calibration sets beside the sources (`study.coverage.other_sets`)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,10 @@ class Part:
     answers: bool = False
     errors: bool = False
     layers: bool = False
-    depths: int = 0
+    depths: bool = False
+    """Errors at more depths than the last (`Steps.depths`)."""
+    passes: int = 1
+    """Timing passes, where there are any."""
     others: int = 0
     """Models of the study's first sparsity that are calibrated on other sets of as many tokens."""
 
@@ -54,14 +56,14 @@ def parts_of(report: str, study: Study, values: Mapping[str, Any]) -> list[Part]
             Part(study, errors=True),
             Part(replace(first, mode=other), errors=True),
             *methods,
-            Part(first, layers=True, depths=DEPTHS),
+            Part(first, layers=True, depths=True),
         ]
     if report == "pruning_report":
         return [Part(first, layers=True)]
     if report == "generic_text":
-        return [Part(first, answers=True, others=ORDERLESS)]
+        return [Part(first, answers=True, others=OTHER_SETS)]
     errors = report in WITH_ERRORS
-    parts = [Part(study, answers=True, errors=errors)]
+    parts = [Part(study, answers=True, errors=errors, passes=len(values.get("budgets", ())) or 1)]
     if report in AXES:
         parts = []
         for name, parameter in AXES[report].items():
@@ -78,3 +80,8 @@ def parts_of(report: str, study: Study, values: Mapping[str, Any]) -> list[Part]
 def answering(report: str) -> bool:
     """Whether pruned models answer problems in a report."""
     return report not in ("figure2_error_heatmap", "pruning_report")
+
+
+def compared_models(model: str, others: Sequence[str]) -> list[str]:
+    """The model and those that are set beside it; embedded ones only beside an embedded one."""
+    return [model, *(each for each in others if each != model and (each not in EMBEDDED or model in EMBEDDED))]

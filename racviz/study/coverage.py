@@ -1,4 +1,4 @@
-"""Which tokens a calibration set holds, and what that alone does: sets of the same tokens without their order, or of others."""
+"""Which tokens a calibration set holds, and what that alone does: the same tokens without their order, or others."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,10 +7,24 @@ from typing import Any
 import numpy as np
 
 from racviz.calibration import CalibrationSet
-from racviz.study import Study
+from racviz.evaluation import Evaluation
+from racviz.statistics import holm, paired_difference
+from racviz.statistics.sentences import cell_of
+from racviz.study import RESULT_COLUMNS, Study
 
 WINDOW = 512
 """Tokens of a window of a set that is made here."""
+PACKED, SHUFFLED = "prompts, packed", "prompts' tokens, shuffled"
+
+
+def random(vocabulary: str) -> str:
+    """The name of a set of tokens of a vocabulary, drawn evenly."""
+    return "random tokens of all" if vocabulary == "all" else f"random tokens of {vocabulary}"
+
+
+PAIRS = (("generic", "prompt"), (random("all"), "generic"), (random("all"), "prompt"), (random("thoughts"), random("neither")),
+         (random("neither"), random("prompts")), (PACKED, "prompt"), (SHUFFLED, PACKED), ("rac", random("thoughts")))  # fmt: skip
+"""What is compared: a test of whether tokens that the thoughts hold are what helps, each pair a difference of one thing."""
 
 
 def vocabularies(study: Study) -> dict[str, np.ndarray]:
@@ -25,19 +39,15 @@ def vocabularies(study: Study) -> dict[str, np.ndarray]:
     }
 
 
-def orderless_sets(study: Study) -> dict[str, CalibrationSet]:
-    """Calibration sets as large as the study's, of tokens in no order: the prompts' own, shuffled, and drawn evenly from vocabularies."""
+def other_sets(study: Study) -> dict[str, CalibrationSet]:
+    """Calibration sets as large as the study's, in windows of WINDOW tokens: the prompts one after the other, the same tokens shuffled, and
+    tokens drawn evenly from the vocabularies, in no order. A vocabulary that is empty has no set."""
     draw, size = np.random.default_rng(study.seed), study.calibration_tokens
-    known = vocabularies(study)
-    others = np.setdiff1d(known["all"], np.union1d(known["prompts"], known["thoughts"]))
-    flat = {
-        "the prompts' tokens, shuffled": draw.permutation(np.concatenate(study.calibration("prompt").sequences)),
-        "random: tokens of prompts": draw.choice(known["prompts"], size),
-        "random: tokens of neither": draw.choice(others, size),
-        "random: all tokens": draw.choice(known["all"], size),
-        "random: tokens of thoughts": draw.choice(known["thoughts"], size),
-    }
-    return {name: _windows(study, name, ids) for name, ids in flat.items()}
+    known, prompts = vocabularies(study), np.concatenate(study.calibration("prompt").sequences)
+    known["neither"] = np.setdiff1d(known["all"], np.union1d(known["prompts"], known["thoughts"]))
+    drawn = {PACKED: prompts, SHUFFLED: draw.permutation(prompts)}
+    drawn |= {random(name): draw.choice(ids, size) for name, ids in known.items() if len(ids)}
+    return {name: _windows(study, name, ids) for name, ids in drawn.items()}
 
 
 def _windows(study: Study, name: str, ids: np.ndarray) -> CalibrationSet:
@@ -75,4 +85,46 @@ def evaluate_sets(study: Study, sets: Mapping[str, CalibrationSet], sparsity: fl
         one._memo["calibration generic"] = each  # a step's key holds the content of the set, whatever it is called
         frame: Any = one.evaluations()
         frames.append(frame[frame["source"] == "generic"].assign(source=name))
-    return pd.concat(frames, ignore_index=True)
+    everything = pd.concat(frames, ignore_index=True)
+    study.keep(_results(study, everything, sets))
+    return everything
+
+
+def _results(study: Study, evaluations: Any, sets: Mapping[str, CalibrationSet]):
+    """The run's table: a row a set, in the columns of results.csv, with the set's name as its source."""
+    import pandas as pd
+
+    base = study.row("dense", 0.0)
+    rows = []
+    for (source, sparsity), frame in evaluations.groupby(["source", "sparsity"], sort=False):
+        changed = dict(source=source, sparsity=sparsity, method=frame["method"].iloc[0], trace_source="", sparsity_all=None)
+        changed |= dict(calibration_tokens=int(frame["calibration_tokens"].iloc[0]))
+        rows.append({**base, **changed, **{k: v for k, v in Evaluation(frame).summary().items() if k in RESULT_COLUMNS}})
+    return pd.DataFrame(rows)[RESULT_COLUMNS]
+
+
+def coverage_sentence(evaluations: Any) -> str:
+    """What the comparisons of PAIRS say of the explanation that a set helps by holding tokens that the thoughts are made of."""
+    there = [pair for pair in PAIRS if set(pair) <= set(evaluations["source"])]
+    sparsity = evaluations.loc[evaluations["source"] != "dense", "sparsity"].iloc[0]
+    gaps = {pair: paired_difference(*(cell_of(evaluations, source, sparsity) for source in pair)) for pair in there}
+    corrected = holm([gap.p_value for gap in gaps.values()])
+    told = {
+        pair: gap.verdict if p < 0.05 else "inside the noise" for (pair, gap), p in zip(gaps.items(), corrected, strict=True)
+    }
+    order = told.get(("generic", "prompt"))
+    words = {"above": "is above prompts alone", "below": "is below prompts alone"}.get(
+        order, "cannot be told from prompts alone"
+    )
+    more = told.get((random("thoughts"), random("neither"))) == "above"
+    other = told.get((random("neither"), random("prompts"))) == "above"
+    text = f"Generic text {words} here."
+    if more:
+        text += " Tokens that the thoughts are made of help, though they stand in no order, beyond tokens that no thought holds"
+        text += ", and so does a vocabulary that is merely wider than that of the prompts." if other else "."
+    elif other:
+        text += " A vocabulary wider than that of the prompts helps, though no thought holds its tokens;"
+        text += " that those of thoughts help more cannot be told."
+    else:
+        text += " That the tokens of a set alone make a difference cannot be told."
+    return text

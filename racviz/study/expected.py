@@ -15,7 +15,8 @@ from racviz.pruning.cost import Cost, Machine, Shapes, expected_cost
 from racviz.store import resource
 from racviz.study import Study
 from racviz.study.contents import Part
-from racviz.study.steps import CHUNK, TEACHER
+from racviz.study.steps import CHUNK, TEACHER, spread
+from racviz.study.timing import ROUNDS
 
 STORED = 6
 """Bytes that a generated token takes in the cache, in the batch, the traces and the evaluation."""
@@ -71,9 +72,10 @@ class Expectation:
             name = f"greedy rollouts on {study.problems} problems, budget {study.budget}"
             steps.append(self._generating(study, name, rollouts))
         steps += self._prunings(parts, shapes, self._length(train))
+        deep = len(spread(shapes[0].blocks))
         for name, turns in (
             ("tokenwise errors of {} models", sum(len(p.study.cells) - 1 for p in parts if p.errors)),
-            ("errors at more depths, {} passes", sum(p.depths * (len(p.study.cells) - 1) for p in parts)),
+            ("errors at more depths, {} passes", sum(deep * (len(p.study.cells) - 1) for p in parts if p.depths)),
         ):
             if turns:
                 took = errors_seconds(shapes[0], 2 * turns * tokens, tokens / study.problems, self.machine)
@@ -91,8 +93,9 @@ class Expectation:
                 self._answering(study, f"answers of {turns} models, {study.samples} a problem", rollouts, count, turns)
             )
             if timing:
-                few = min(timing, study.problems)
-                steps.append(self._answering(study, f"timing pass of {turns} models on {few} problems", rollouts, few, turns))
+                few, turns = min(timing, study.problems), turns * sum(part.passes for part in parts[:1])
+                name = f"timing pass of {turns} models on {few} problems, {ROUNDS} rounds"
+                steps.append(self._answering(study, name, rollouts, few, ROUNDS * turns))
         return steps
 
     def _prunings(self, parts: Sequence[Part], shapes: Sequence[Shapes], ask: float) -> list[Step]:

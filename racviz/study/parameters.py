@@ -82,6 +82,7 @@ class Parameters:
             if getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
         check_backend(self.backend)
+        self._check_teacher()
         check(isinstance(self.trust_remote_code, bool), "trust_remote_code", self.trust_remote_code, "true or false")
         check(isinstance(self.method, str), "method", self.method, "a solver's name")
         solver_named(self.method)
@@ -107,6 +108,13 @@ class Parameters:
             raise unknown("dtype", self.dtype, ("auto", *DTYPES))
         Scope(self.scope, self.thirds)
         Sampling(self.budget, self.temperature, self.top_p, self.seed)
+
+    def _check_teacher(self) -> None:
+        if self.trace_source == "teacher" and self.calibration_problems:
+            raise ParameterError(
+                "trace_source='teacher' writes on the embedded domain's own calibration problems; calibration_problems must be empty "
+                "with it."
+            )
 
     def _check_calibration_problems(self) -> None:
         """Another set of test problems with the embedded domain's calibration problems would be a comparison that nobody asked for."""

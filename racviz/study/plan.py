@@ -26,6 +26,7 @@ from racviz.study.contents import COMPARING, answering, parts_of
 from racviz.study.expected import Expectation, Step, cards
 from racviz.study.steps import TEACHER
 from racviz.texts import load_texts
+from racviz.tiny.teacher import teacher_of
 
 MACHINES = {
     "a100": Machine(1.95e13, 2.0e12, half_flops=1.5e14),
@@ -126,8 +127,9 @@ def make_plan(
     shapes = tried(
         "scope and pattern", lambda: _shapes(study, model), lambda s: f"{len(s.linears)} linears in each of {s.blocks} blocks"
     )
-    if study.trace_source not in ("own", study.model, TEACHER) and not own:
-        tried("trace_source", lambda: _tracer(study, model, on), lambda m: f"{m.name}, with the same tokenizer")
+    for source in dict.fromkeys(part.study.trace_source for part in parts or ()):
+        if source != study.trace_source or not own:
+            tried(f"trace_source {source}", lambda source=source: _maker(replace(study, trace_source=source), model, on), str)
     tried("device", lambda: _device(study.device) if on == "here" else study.device, str)
     if test is not None:
         tried("context", lambda: _fits(model, test, "budget", study.budget), str)
@@ -220,13 +222,21 @@ def _fits(model: LoadedModel, problems: ProblemSet, name: str, cap: int) -> str:
     return f"prompts of up to {longest} tokens and {name}={cap} fit into {model.context}"
 
 
-def _tracer(study: Study, model: LoadedModel, on: str) -> LoadedModel:
+def _maker(study: Study, model: LoadedModel, on: str) -> str:
+    """Who makes the traces of a study. Raises where nobody can, or where they would mean other text."""
+    if study.trace_source in ("own", study.model):
+        return "the model itself"
+    if study.trace_source == TEACHER:
+        teacher_of(model, study.domain)
+        return "the embedded model's teacher"
+    if is_traces(study.trace_source):
+        return f"by {import_traces(study.trace_source, model, limit=1).model}"
     other = on_meta(replace(study, model=study.trace_source), on)
     if tokenizer_fingerprint(other.tokenizer) != tokenizer_fingerprint(model.tokenizer):
         raise DataError(
             f"trace_source {study.trace_source!r} has another tokenizer than {study.model!r}; its traces mean other text there"
         )
-    return other
+    return f"{other.name}, with the same tokenizer"
 
 
 def _device(device: str) -> str:

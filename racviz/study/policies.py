@@ -5,8 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from racviz.interchange import is_traces
 from racviz.models import LoadedModel
 from racviz.pruning import SecondMoments
+from racviz.study.steps import TEACHER
 from racviz.study.variants import shown, variant
 from racviz.traces import Trace, Traces
 
@@ -17,8 +19,8 @@ ENERGY = 0.9
 def nats_per_token(loaded: LoadedModel, traces: Traces, most: int = 64) -> float:
     """Mean negative log likelihood of output tokens under `loaded`, in nats, over the first `most` traces.
 
-    For traces that the model sampled itself it is its own entropy (at temperature 1 without nucleus); for others' it is larger by
-    KL(theirs ‖ own) plus what their entropy differs.
+    The likelihood is at temperature 1, while traces are sampled below it: for its own it is less than the model's entropy. For others' it
+    is larger by KL(theirs ‖ own) plus what their entropy differs.
     """
     return _mean(-_log_probs(loaded, t).gather(1, torch.tensor(t.output_ids)[:, None])[:, 0] for t in traces[:most])
 
@@ -83,7 +85,8 @@ def distances(study, trace_sources: list[str]):
         one = variant(study, "trace_source", source)
         traces, moments = one.traces(), one._moments(one.calibration("rac"))
         own = own or moments
-        model = one.tracer if traces.model_fingerprint == one.tracer.fingerprint else None
+        sampled = source != TEACHER and not is_traces(str(source))
+        model = one.tracer if sampled else None
         kl = kl_per_token(model, one.dense, traces) if model is not None else float("nan")
         rows.append([shown(source), traces.model, nats_per_token(one.dense, traces), kl, subspace_angle(own, moments)])
     return pd.DataFrame(rows, columns=["variant", "made by", "nats a token", "KL from the maker", "degrees from the first"])

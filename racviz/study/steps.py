@@ -1,5 +1,6 @@
 """The steps of a comparison in the order of the house, each cached by content."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ CHUNK, LARGEST = 64, 1024
 to the second number: sizes that do not depend on how many tokens are asked for, so that traces are found again."""
 TEACHER = "teacher"
 """The trace_source that is the text which an embedded model was taught."""
+DEPTHS = 5
+"""Blocks after which errors are taken, at most, to follow them through the depth."""
 REUSED_MOMENTS = 2**30
 """Bytes: second moments are kept for the next sparsity where those of all sources take no more; else they are made anew."""
 
@@ -203,14 +206,17 @@ class Steps(Parameters):
         result = self._cached(
             "errors", key, lambda f: compute().save(f / "data.parquet"), lambda f: ReconstructionErrors.load(f / "data.parquet")
         )
-        result.save(self.folder / "errors" / f"hidden-{layer}-{sparsity:g}-{mode}.parquet")
+        result.save(self.folder / "errors" / f"hidden-{layer}-{sparsity:g}-{mode}{self._told_apart()}.parquet")
         return result
 
-    def depths(self, count: int = 6) -> list[int | str]:
-        """Up to `count` layers to take errors after, evenly over the depth: blocks by their index, and `final`."""
-        last = len(decoder_blocks(self.dense.model)[1]) - 1
-        few = min(count, last + 2) - 1
-        return [*sorted({round(k * last / max(1, few - 1)) for k in range(few)}), "final"]
+    def _told_apart(self) -> str:
+        """What tells this study's files from those of the study that it is a variant of."""
+        parts = (f"-{name}={value}" for name, value in self._memo.get("variant", {}).items())
+        return re.sub(r"[^\w.,=+-]+", "_", "".join(parts))
+
+    def depths(self) -> list[int | str]:
+        """Layers to take errors after, evenly over the depth: blocks by their index, and `final`."""
+        return [*spread(len(decoder_blocks(self.dense.model)[1])), "final"]
 
     def label(self, sparsity: float) -> dict[str, Any]:
         """What made the models of one sparsity, for captions."""
@@ -290,3 +296,9 @@ class Steps(Parameters):
 
     def _shown(self, items: list, doing: str):
         return progress_bar(items, desc=doing, unit="cell", shown=self.progress)
+
+
+def spread(blocks: int, most: int = DEPTHS) -> list[int]:
+    """Up to `most` blocks, the first and the last among them, evenly apart."""
+    few = min(most, blocks)
+    return sorted({round(k * (blocks - 1) / max(1, few - 1)) for k in range(few)})

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from racviz.models import LoadedModel
 from racviz.study.sharing import hand_over
 from racviz.traces import read_parquet, write_parquet
 
+ROUNDS = 2
+
 
 def check_timing(count: object) -> None:
     """Raise ParameterError for a number of problems of a timing pass that is none."""
@@ -18,26 +21,54 @@ def check_timing(count: object) -> None:
     check(ok, "timing_problems", count, "an integer >= 0; 0 makes no timing pass")
 
 
-def time_cells(cells: Sequence[tuple[Any, str, float]], count: int) -> list[float]:
-    """Minutes that each cell, a (study, source, sparsity), takes for the first `count` test problems, in the order given.
+@dataclass(frozen=True)
+class Timing:
+    """What a timing pass measured: a frame with a row a cell, in the order given, and in words how far it may be trusted."""
 
-    Cells that answer the same problems with the same sampling are interleaved in one pass. A pass is kept, for this machine.
+    frame: Any
+    """minutes (the mean over rounds), timed_problems."""
+    said: str
+
+
+def time_cells(cells: Sequence[tuple[Any, str, float]], count: int) -> Timing:
+    """Minutes that each cell, a (study, source, sparsity), takes for the first `count` test problems, or for all if there are fewer.
+
+    Cells that answer the same problems with the same sampling are interleaved in one pass: ROUNDS times over all, each time in another
+    order. A pass is kept, for this machine.
     """
-    minutes = [float("nan")] * len(cells)
+    import pandas as pd
+
     passes: dict[Any, list[int]] = {}
     for place, (study, _, _) in enumerate(cells):
         passes.setdefault(_conditions(study, count), []).append(place)
+    frame = pd.DataFrame({"minutes": float("nan"), "timed_problems": 0.0}, index=range(len(cells)))
+    spreads, loads = [], []
     for places in passes.values():
-        for place, found in zip(places, _one_pass([cells[place] for place in places], count), strict=True):
-            minutes[place] = found
-    return minutes
+        found = _one_pass([cells[place] for place in places], count)
+        by_cell = found.groupby(found["name"].astype(int))["minutes"]
+        frame.loc[places, "minutes"] = by_cell.mean().to_numpy()
+        frame.loc[places, "timed_problems"] = float(found["problems"].iloc[0])
+        spreads += list((by_cell.max() / by_cell.min() - 1).to_numpy())
+        loads += list(found["load"])
+    return Timing(frame, _said(spreads, loads, int(frame["timed_problems"].max())))
+
+
+def _said(spreads: list[float], loads: list[float], problems: int) -> str:
+    cores = machine()["cores"]
+    text = (
+        f"Minutes: {problems} problems, one worker, warmed up, the cells interleaved in {ROUNDS} rounds that differ by "
+        f"{100 * max(spreads):.0f} % at most; load of the machine before each {min(loads):.1f} to {max(loads):.1f} on {cores} cores"
+    )
+    busy = max(loads) > 1.5 * cores
+    return f"{text}: other work was going on, so that minutes say little." if busy else f"{text}."
 
 
 def _conditions(study: Any, count: int) -> tuple:
     return study.test()[:count].fingerprint, study._sampling, study.batch_size, study.backend, study.store.root
 
 
-def _one_pass(cells: list[tuple[Any, str, float]], count: int) -> list[float]:
+def _one_pass(cells: list[tuple[Any, str, float]], count: int):
+    """The frame of `time_generation`, `name` being the place of the cell."""
     first = cells[0][0]
     held = [first]  # the study whose models are in memory
 
@@ -48,16 +79,14 @@ def _one_pass(cells: list[tuple[Any, str, float]], count: int) -> list[float]:
 
     def make(folder: Path) -> None:
         lazy = {str(place): (lambda cell=cell: load(*cell)) for place, cell in enumerate(cells)}
-        how = dict(batch_size=first.batch_size, backend=first.backend, progress=first.progress)
+        how = dict(batch_size=first.batch_size, backend=first.backend, progress=first.progress, rounds=ROUNDS)
         write_parquet(folder / "data.parquet", time_generation(lazy, first.test()[:count], first._sampling, **how), {})
 
     where = [platform.node(), *machine().values(), accelerator(first.dense)]
     key = dict(cells=[study._cell_key(source, sparsity, study.mode) for study, source, sparsity in cells],
                problems=first.test()[:count].fingerprint, sampling=first._sampling, batch_size=first.batch_size,
-               backend=first.backend, machine=where)  # fmt: skip
-    frame, _ = first._cached("timing", key, make, lambda folder: read_parquet(folder / "data.parquet"))
-    mean = frame.groupby("name")["minutes"].mean()
-    return [float(mean[str(place)]) for place in range(len(cells))]
+               backend=first.backend, machine=where, rounds=ROUNDS)  # fmt: skip
+    return first._cached("timing", key, make, lambda folder: read_parquet(folder / "data.parquet"))[0]
 
 
 def accelerator(loaded: LoadedModel) -> str:

@@ -1,11 +1,9 @@
 """One study at several values of one parameter, side by side."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from racviz.errors import ParameterError, check, unknown
-from racviz.store import write_text
 from racviz.study import Study
 from racviz.study.parameters import parameter_names
 from racviz.study.sharing import take_from
@@ -52,30 +50,27 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False, ti
         column = {} if parameter in tables[1] else {parameter: name if isinstance(value, tuple) else value}
         evaluations.append(tables[1].assign(variant=name, **column))
         before = one
-    table = pd.concat(results, ignore_index=True)
-    if timing_problems:
-        table = table.assign(minutes=time_cells(cells, timing_problems), timed_problems=float(timing_problems))
     take_from(study, before)
-    write_text(study.folder / "results.csv", table.to_csv(index=False))
-    manifest = study.manifest()
-    manifest["parameters"] |= {parameter: [list(v) if isinstance(v, tuple) else v for v in values]}
-    write_text(study.folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
-    return table, pd.concat(evaluations, ignore_index=True)
+    study._memo.setdefault("varied", {})[parameter] = [list(v) if isinstance(v, tuple) else v for v in values]
+    return study.keep(pd.concat(results, ignore_index=True), cells, timing_problems), pd.concat(evaluations, ignore_index=True)
 
 
 def time_variants(study: Study, parameter: str, values: list, timing_problems: int):
-    """Minutes of a timing pass at every value: a frame with the parameter, source, sparsity, minutes, timed_problems."""
+    """Minutes of a timing pass at every value: a frame with the parameter, source, sparsity, minutes, timed_problems; None for 0 problems.
+
+    What the pass says of itself is in `frame.attrs["timing"]`.
+    """
     import pandas as pd
 
     check_timing(timing_problems)
     if not timing_problems:
         return None
     cells = [(variant(study, parameter, value), *cell) for value in values for cell in study.cells]
-    names = ["source", "sparsity", "minutes"]
-    frame = pd.DataFrame(
-        [[*cell[1:], minutes] for cell, minutes in zip(cells, time_cells(cells, timing_problems), strict=True)], columns=names
-    )
-    return frame.assign(**{parameter: [getattr(one, parameter) for one, _, _ in cells]}, timed_problems=timing_problems)
+    timing = time_cells(cells, timing_problems)
+    frame = pd.DataFrame([[getattr(one, parameter), *cell] for one, *cell in cells], columns=[parameter, "source", "sparsity"])
+    frame = frame.assign(**timing.frame)
+    frame.attrs["timing"] = timing.said
+    return frame
 
 
 def variant(study: Study, parameter: str, value: Any) -> Study:
@@ -85,6 +80,7 @@ def variant(study: Study, parameter: str, value: Any) -> Study:
     except TypeError as error:
         raise ParameterError(f"{parameter} cannot be {value!r}: {error}") from error
     take_from(other, study)
+    other._memo["variant"] = study._memo.get("variant", {}) | {parameter: shown(value)}
     return other
 
 

@@ -18,6 +18,17 @@ STYLES = {
 """In which style each embedded model was taught to think."""
 
 
+def teacher_of(loaded: LoadedModel, domain: str) -> str:
+    """The embedded model whose teacher wrote for this model and domain. Raises ParameterError where there is none."""
+    base = loaded.provenance.get("base", loaded.name)
+    if domain not in STYLES.get(base, ()):
+        raise ParameterError(
+            f"trace_source='teacher' is for the embedded models ({', '.join(STYLES)}) and the domains that they were taught; not for "
+            f"{loaded.name!r} on {domain!r}."
+        )
+    return base
+
+
 def teacher_traces(loaded: LoadedModel, domain: str, first: int, count: int, t_max: int) -> Traces:
     """Traces of the teacher of an embedded model, without slips of its own choosing: on `count` calibration problems from the `first` on.
 
@@ -25,12 +36,7 @@ def teacher_traces(loaded: LoadedModel, domain: str, first: int, count: int, t_m
 
     Raises ParameterError for a model or a domain that has no teacher.
     """
-    base = loaded.provenance.get("base", loaded.name)
-    if base not in STYLES or domain not in DOMAINS:
-        raise ParameterError(
-            f"trace_source='teacher' is for the embedded models ({', '.join(STYLES)}) and domains ({', '.join(DOMAINS)}); not for "
-            f"{loaded.name!r} on {domain!r}."
-        )
+    base = teacher_of(loaded, domain)
     style, rows = STYLES[base][domain], []
     for task in itertools.islice(stream(DOMAINS[domain].make, "calibration"), first, first + count):
         segments = DOMAINS[domain].teach(task, style, random.Random(f"teacher {task.id}"))
