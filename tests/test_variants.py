@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from racviz.models import load_model
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study
 from racviz.study.policies import distances, kl_per_token, nats_per_token, subspace_angle
-from racviz.study.variants import MEASURED, vary
+from racviz.study.variants import MEASURED, variant, vary
 from racviz.tiny.teacher import teacher_traces
 
 SMALL = dict(
@@ -126,7 +127,7 @@ def test_what_the_paper_prints():
 
 def test_a_variant_s_errors_stand_beside_those_of_the_study(tmp_path, tiny_folder):
     given = SMALL | dict(model=str(tiny_folder), sources=("prompt", "rac"), run=str(tmp_path / "run"))
-    study = Study(**given, store=Store(tmp_path / "store"), progress=False)
+    study = Study(**given, store=Store(tmp_path / "store"))
     own = study.errors(0.5).frame
     other = variant(study, "method", "magnitude").errors(0.5).frame
     files = {path.name: pd.read_parquet(path) for path in (tmp_path / "run" / "errors").glob("*.parquet")}
@@ -137,7 +138,7 @@ def test_a_variant_s_errors_stand_beside_those_of_the_study(tmp_path, tiny_folde
 
 def test_traces_from_a_file_have_a_distance_and_no_maker_here(tmp_path, tiny_folder):
     given = SMALL | dict(model=str(tiny_folder), sources=("rac",), run=str(tmp_path / "run"))
-    study = Study(**given, store=Store(tmp_path / "store"), progress=False)
+    study = Study(**given, store=Store(tmp_path / "store"))
     study.traces().save(tmp_path / "own.parquet")
     table = distances(study, ["own", str(tmp_path / "own.parquet")])
     assert table["nats a token"][0] == pytest.approx(table["nats a token"][1]) and np.isnan(table["KL from the maker"][1])

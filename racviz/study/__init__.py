@@ -99,7 +99,10 @@ class Study(Steps):
         tables = self._memo.setdefault("tables", [])
         tables.append(frame)
         cell = [name for name in RESULT_COLUMNS if name not in ("minutes", "timed_problems")]
-        table = pd.concat(tables, ignore_index=True).drop_duplicates(cell, keep="last")
+        table = pd.concat(tables, ignore_index=True)
+        table = (
+            table.iloc[table["minutes"].isna().argsort(kind="stable")].drop_duplicates(cell).sort_index()
+        )  # the timed of two
         write_text(self.folder / "results.csv", table.to_csv(index=False))
         self.write_manifest()
         return frame
