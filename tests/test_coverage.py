@@ -7,7 +7,16 @@ import pytest
 from racviz.results import read_results
 from racviz.store import Store
 from racviz.study import Study
-from racviz.study.coverage import PACKED, SHUFFLED, coverage, coverage_sentence, evaluate_sets, other_sets, random, vocabularies
+from racviz.study.coverage import (
+    PACKED,
+    SHUFFLED,
+    coverage,
+    coverage_sentence,
+    evaluate_sets,
+    other_sets,
+    random_of,
+    vocabularies,
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +32,10 @@ def test_each_set_holds_only_tokens_of_its_vocabulary_and_as_many_as_the_others(
     known, sets = vocabularies(study), other_sets(study)
     flat = {name: np.concatenate(each.sequences) for name, each in sets.items()}
     assert {name: len(ids) for name, ids in flat.items()} == dict.fromkeys(sets, 1500)
-    assert set(flat[random("prompts")]) <= set(known["prompts"])
-    assert set(flat[random("thoughts")]) <= set(known["thoughts"])
-    assert not set(flat[random("neither")]) & (set(known["prompts"]) | set(known["thoughts"]))
-    assert not set(flat[random("all")]) & set(study.dense.tokenizer.all_special_ids)
+    assert set(flat[random_of("prompts")]) <= set(known["prompts"])
+    assert set(flat[random_of("thoughts")]) <= set(known["thoughts"])
+    assert not set(flat[random_of("neither")]) & (set(known["prompts"]) | set(known["thoughts"]))
+    assert not set(flat[random_of("all")]) & set(study.dense.tokenizer.all_special_ids)
     prompt = np.concatenate(study.calibration("prompt").sequences)
     shuffled = flat[SHUFFLED]
     assert (flat[PACKED] == prompt).all() and max(map(len, sets[PACKED].sequences)) > max(
@@ -67,9 +76,9 @@ def test_the_conclusion_turns_with_the_answers():
         names = dict(
             generic="generic",
             prompt="prompt",
-            thoughts=random("thoughts"),
-            neither=random("neither"),
-            prompts=random("prompts"),
+            thoughts=random_of("thoughts"),
+            neither=random_of("neither"),
+            prompts=random_of("prompts"),
         )
         rows = [(names[k], 0.5, f"p{p}", float(p < count)) for k, count in right.items() for p in range(60)]
         return pd.DataFrame(rows, columns=["source", "sparsity", "problem_id", "correct"])

@@ -17,14 +17,14 @@ WINDOW = 512
 PACKED, SHUFFLED = "prompts, packed", "prompts' tokens, shuffled"
 
 
-def random(vocabulary: str) -> str:
+def random_of(vocabulary: str) -> str:
     """The name of a set of tokens of a vocabulary, drawn evenly."""
     return "random tokens of all" if vocabulary == "all" else f"random tokens of {vocabulary}"
 
 
-PAIRS = (("generic", "prompt"), (random("all"), "generic"), (random("all"), "prompt"), (random("thoughts"), random("neither")),
-         (random("neither"), random("prompts")), (PACKED, "prompt"), (SHUFFLED, PACKED), ("rac", random("thoughts")))  # fmt: skip
-"""What is compared: a test of whether tokens that the thoughts hold are what helps, each pair a difference of one thing."""
+PAIRS = (("generic", "prompt"), (random_of("all"), "generic"), (random_of("all"), "prompt"), (random_of("thoughts"), random_of("neither")),
+         (random_of("neither"), random_of("prompts")), (PACKED, "prompt"), (SHUFFLED, PACKED), ("rac", random_of("thoughts")))  # fmt: skip
+"""What is compared: vocabularies without language, tokens of thoughts against others, length, order, and what real thoughts add."""
 
 
 def vocabularies(study: Study) -> dict[str, np.ndarray]:
@@ -46,16 +46,17 @@ def other_sets(study: Study) -> dict[str, CalibrationSet]:
     known, prompts = vocabularies(study), np.concatenate(study.calibration("prompt").sequences)
     known["neither"] = np.setdiff1d(known["all"], np.union1d(known["prompts"], known["thoughts"]))
     drawn = {PACKED: prompts, SHUFFLED: draw.permutation(prompts)}
-    drawn |= {random(name): draw.choice(ids, size) for name, ids in known.items() if len(ids)}
-    return {name: _windows(study, name, ids) for name, ids in drawn.items()}
+    drawn |= {random_of(name): draw.choice(ids, size) for name, ids in known.items() if len(ids)}
+    asked = study.calibration("prompt").problems  # which must not judge a model that saw them
+    return {name: _windows(study, name, ids, asked if name in (PACKED, SHUFFLED) else ()) for name, ids in drawn.items()}
 
 
-def _windows(study: Study, name: str, ids: np.ndarray) -> CalibrationSet:
+def _windows(study: Study, name: str, ids: np.ndarray, problems: tuple[str, ...]) -> CalibrationSet:
     length = min(WINDOW, study.dense.context)
     rows = [ids[start : start + length].astype(np.int32) for start in range(0, len(ids), length)]
     label = {"source": name, "tokens": len(ids), "sequences": len(rows), "vocabulary": study.dense.vocabulary}
     zeros, ones = ([make(len(row), dtype=kind) for row in rows] for make, kind in ((np.zeros, np.uint8), (np.ones, np.float32)))
-    return CalibrationSet("generic", rows, zeros, ones, (), label)
+    return CalibrationSet("generic", rows, zeros, ones, problems, label)
 
 
 def coverage(study: Study, sets: Mapping[str, CalibrationSet] | None = None):
@@ -116,8 +117,8 @@ def coverage_sentence(evaluations: Any) -> str:
     words = {"above": "is above prompts alone", "below": "is below prompts alone"}.get(
         order, "cannot be told from prompts alone"
     )
-    more = told.get((random("thoughts"), random("neither"))) == "above"
-    other = told.get((random("neither"), random("prompts"))) == "above"
+    more = told.get((random_of("thoughts"), random_of("neither"))) == "above"
+    other = told.get((random_of("neither"), random_of("prompts"))) == "above"
     text = f"Generic text {words} here."
     if more:
         text += " Tokens that the thoughts are made of help, though they stand in no order, beyond tokens that no thought holds"
