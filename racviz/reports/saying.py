@@ -31,12 +31,18 @@ def table(frame: Any) -> None:
 
     if "sparsity" in frame:
         frame = frame.assign(sparsity=[f"{100 * value:.3g} %" for value in frame["sparsity"]])
+    percent = {name: _one for name in frame if "%" in str(name) or str(name).startswith("SE")}
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
-        display(HTML(frame.to_html(index=False, escape=True, border=0, na_rep="", float_format=_short)))
+        display(HTML(frame.to_html(index=False, escape=True, border=0, na_rep="", float_format=_short, formatters=percent)))
 
 
 def _short(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _one(value: float) -> str:
+    """Per cent, or the SE of it: a decimal."""
+    return "" if value != value else f"{value:.1f}"
 
 
 def _provenance(study: Any) -> dict[str, Any]:
