@@ -22,8 +22,9 @@ def random_of(vocabulary: str) -> str:
     return "random tokens of all" if vocabulary == "all" else f"random tokens of {vocabulary}"
 
 
-PAIRS = (("generic", "prompt"), (random_of("all"), "generic"), (random_of("all"), "prompt"), (random_of("thoughts"), random_of("neither")),
-         (random_of("neither"), random_of("prompts")), (PACKED, "prompt"), (SHUFFLED, PACKED), ("rac", random_of("thoughts")))  # fmt: skip
+THOUGHTS, NEITHER, ALL, PROMPTS = map(random_of, ("thoughts", "neither", "all", "prompts"))
+PAIRS = (("generic", "prompt"), (NEITHER, "generic"), (ALL, "generic"), (THOUGHTS, NEITHER), (NEITHER, PROMPTS), (PACKED, "prompt"),
+         (SHUFFLED, PACKED), ("rac", THOUGHTS))  # fmt: skip
 """What is compared: vocabularies without language, tokens of thoughts against others, length, order, and what real thoughts add."""
 
 
@@ -117,8 +118,8 @@ def coverage_sentence(evaluations: Any) -> str:
     words = {"above": "is above prompts alone", "below": "is below prompts alone"}.get(
         order, "cannot be told from prompts alone"
     )
-    more = told.get((random_of("thoughts"), random_of("neither"))) == "above"
-    other = told.get((random_of("neither"), random_of("prompts"))) == "above"
+    more = told.get((THOUGHTS, NEITHER)) == "above"
+    other = told.get((NEITHER, PROMPTS)) == "above"
     text = f"Generic text {words} here."
     if more:
         text += " Tokens that the thoughts are made of help, though they stand in no order, beyond tokens that no thought holds"
