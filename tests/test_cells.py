@@ -234,13 +234,13 @@ def test_tokens_over_seeds_turn_with_the_data_and_name_what_was_cut():
 
     more = seed_token_sentence(tokens(300, 100), [0.5])
     assert "at 50 % 2.83 [" in more and "prompt-only needs more" in more and "at least" not in more
-    assert "(310 against 110; cut off 0 against 0 %; for a right answer 310 against 110)" in more
+    assert "(310 against 110; cut off 0.0 against 0.0 %; all tokens over right answers: 310 against 110)" in more
     assert "RAC needs more" in seed_token_sentence(tokens(100, 300), [0.5])
     assert "nothing can be told" in seed_token_sentence(tokens(100, 100), [0.5])
     assert "at least" in seed_token_sentence(tokens(300, 100, cut=(1, 2)), [0.5])
     assert "together for 4 sparsities" in seed_token_sentence(tokens(300, 100), [0.5], claims=4)
     none = seed_token_sentence(tokens(300, 100, cut=range(20)), [0.5])
-    assert "for a right answer none was right against 110" in none
+    assert "all tokens over right answers: no right answer against 110" in none
 
 
 def test_the_paper_s_order_is_held_against_what_was_measured():

@@ -131,8 +131,8 @@ def seed_token_sentence(
             told += " until the budget, which cut off both"
         clauses.append(
             f"at {percent(sparsity)} {'at least ' if cut[0] and not cut[1] else ''}{found} ({np.nanmean(over):.0f} against "
-            f"{np.nanmean(under):.0f}; cut off {100 * cut[0]:.0f} against {100 * cut[1]:.0f} %; for a right answer {price[0]} against "
-            f"{price[1]}): {told}"
+            f"{np.nanmean(under):.0f}; cut off {100 * cut[0]:.1f} against {100 * cut[1]:.1f} %; all tokens over right answers: {price[0]} "
+            f"against {price[1]}): {told}"
         )
     corrected = f" together for {claims} sparsities" if claims > 1 else ""
     return f"Tokens a problem, {pretty(a)} over {pretty(b)}: {'; '.join(clauses)}. {INTERVALS}, 95 %{corrected}."
@@ -141,4 +141,4 @@ def seed_token_sentence(
 def _price(cell: pd.DataFrame) -> str:
     """Tokens generated in all for each right answer."""
     right = int(cell["correct"].sum())
-    return f"{cell['output_tokens'].sum() / right:,.0f}" if right else "none was right"
+    return f"{cell['output_tokens'].sum() / right:,.0f}" if right else "no right answer"

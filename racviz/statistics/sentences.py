@@ -180,6 +180,8 @@ def _difference(gap: PairedDifference, scale: float, digits: int, unit: str) -> 
     low, high = scale * gap.interval.low, scale * gap.interval.high
     spread = f"SE {scale * gap.se:.{digits}f}, 95 % interval {low:+.{digits}f} to {high:+.{digits}f}" if gap.n > 1 else "no SE"
     spread += f", p = {gap.p_value:.2g}" if gap.n > 1 else ""
+    if gap.n > 1 and gap.difference == 0 and gap.se == 0:
+        spread = "no problem differs"
     unpaired = f", {gap.unpaired} more not in both" if gap.unpaired else ""
     return f"{scale * gap.difference:+.{digits}f} {unit} ({spread}, n = {gap.n} problem{'s' if gap.n != 1 else ''}{unpaired})"
 
@@ -284,7 +286,7 @@ def _minutes(frame: pd.DataFrame, a: str, b: str, sparsity: float) -> str:
     problems = frame.get("timed_problems", pd.Series(dtype=float)).max()
     count = f" of {problems:.0f} problems" if np.isfinite(problems) else ""
     told = ", ".join(f"{pretty(s)} {m:.2f}" if np.isfinite(m) else f"{pretty(s)} not timed" for s, m in chosen.items())
-    return f"Timed pass{count} at {percent(sparsity)}, in minutes: {told} (one pass, no interval)."
+    return f"Timed pass{count} at {percent(sparsity)}, in minutes: {told} (mean of the rounds, no interval)."
 
 
 def ratio_numbers(errors: Any, numerator: str = "prompt", denominator: str = "rac") -> dict[str, str]:
