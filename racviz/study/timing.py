@@ -13,6 +13,8 @@ from racviz.study.sharing import hand_over
 from racviz.traces import read_parquet, write_parquet
 
 ROUNDS = 2
+FAR = 0.25
+"""How much longer one round may take than another before the minutes are doubted."""
 
 
 def check_timing(count: object) -> None:
@@ -60,7 +62,9 @@ def _said(spreads: list[float], loads: list[float], problems: int) -> str:
         f"{100 * max(spreads):.0f} % at most; load of the machine before each {min(loads):.1f} to {max(loads):.1f} on {cores} cores"
     )
     busy = max(loads) > 1.5 * cores
-    return f"{text}: other work was going on, so that minutes say little." if busy else f"{text}."
+    if busy:
+        return f"{text}: other work was going on, so that minutes say little."
+    return f"{text}: too far apart for minutes to say much." if max(spreads) > FAR else f"{text}."
 
 
 def _conditions(study: Any, count: int) -> tuple:
