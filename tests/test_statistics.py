@@ -262,12 +262,12 @@ class TestEvaluationSentences:
         text = st.length_sentence(evaluations_frame(), 0.6)
         assert (
             "RAC thinks shorter" in text
-            and "Cut off by the budget" in text
+            and "Thoughts cut off by the budget" in text
             and "% at 60 %; such means are lower bounds" in text
         )
         assert "prompt-only thinks shorter" in st.length_sentence(evaluations_frame(0.4, 0.9), 0.6)
         assert "thinks shorter" not in st.length_sentence(evaluations_frame(0.5, 0.5), 0.6)
-        assert "None was cut off" in st.length_sentence(evaluations_frame(budget=10**6), 0.6)
+        assert "No thought was cut off" in st.length_sentence(evaluations_frame(budget=10**6), 0.6)
 
     def test_shorter_but_cut_off_more_often_is_no_claim(self):
         frame = evaluations_frame(budget=10**6)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racviz.errors import DataError
-from racviz.statistics import circle_sentence, circles, divergence, length_table, loop, repetition, survival
+from racviz.statistics import circle_sentence, circles, divergence, length_table, loop, repetition, survival, thought_lengths
 
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 5))
@@ -79,3 +79,15 @@ def test_lengths_of_right_and_wrong_answers_stand_apart():
     assert table.loc[("rac", "right"), "mean CoT"] == 20 and table.loc[("rac", "right"), "cut off, %"] == 0
     assert table.loc[("rac", "wrong"), "cut off, %"] == 100 and np.isnan(table.loc[("rac", "wrong"), "SE"])
     assert ("prompt", "right") not in table.index and table.loc[("rac", "all"), "90 %"] == pytest.approx(38)
+
+
+def test_a_thought_that_ended_before_its_answer_was_cut_off_has_a_length():
+    rows = frame([("rac", 0.5, "a", False, "length", 25, 40, [1] * 40), ("rac", 0.5, "b", False, "length", 40, 40, [1] * 40)])
+    lengths = thought_lengths(rows)
+    assert (
+        lengths["length"].tolist() == [25, 40] and lengths["truncated"].all() and lengths["unended"].tolist() == [False, True]
+    )
+    table = survival(rows)
+    assert table.loc[table["tokens"] > 26, "thinking"].eq(0.5).all(), "one of the two goes on"
+    told = length_table(rows).iloc[0]
+    assert told["no end, %"] == 50 and told["cut off, %"] == 100

@@ -25,6 +25,8 @@ def aligned_thoughts(
         rows = _wrapped(tokens, max(0, same - 3 * WIDTH // 4), lines)
         verdict = "right" if correct.get(source) else "wrong"
         parts = f"parts after {same:,} tokens" if source != "dense" else f"{len(tokens):,} tokens"
+        if source != "dense" and same == len(tokens) == len(dense):
+            parts = "the same to the end"
         head = f"<b>{legend_name(source)}</b>, {verdict}, {parts}"
         colour = INK if source == "dense" else source_colour(source)
         figure.add_annotation(

@@ -65,7 +65,7 @@ def cot_lengths(evaluations: pd.DataFrame, *, scale: str = "linear") -> go.Figur
         figure.update_xaxes(range=[0, 1.04 * longest], row=1)
     figure.update_yaxes(range=[0, 104], row=1)
     figure.update_yaxes(title_text="ended by then, %", row=1, col=1)
-    worst = 100 * frame.groupby(["source", "sparsity"])["truncated"].mean().max()
+    worst = 100 * frame.groupby(["source", "sparsity"])["unended"].mean().max()
     figure.update_xaxes(range=[0, min(118.0, max(10.0, 1.25 * worst))], title_text="cut off by the budget, %", row=2)
     figure.update_yaxes(autorange="reversed", showgrid=False, row=2)
     label = label_from(evaluations)
@@ -82,7 +82,7 @@ def _tokens(budget: object) -> str:
 
 def _curve(rows: pd.DataFrame, source: str, legend: bool) -> list[go.Scatter]:
     """The ECDF over all samples, of which only those that ended make a step."""
-    ended = np.sort(rows.loc[~rows["truncated"], "length"].to_numpy(float))
+    ended = np.sort(rows.loc[~rows["unended"], "length"].to_numpy(float))
     end = float(rows["length"].max())
     share = 100 * np.arange(1, len(ended) + 1) / len(rows)
     reached = share[-1] if len(ended) else 0.0
@@ -106,7 +106,7 @@ def _curve(rows: pd.DataFrame, source: str, legend: bool) -> list[go.Scatter]:
         mark = {"color": colour, "size": 10, "symbol": source_symbol(source), "line": {"color": "white", "width": 0.5}}
         tip = f"median {median:.0f} tokens<extra>{name}</extra>"
         traces.append(go.Scatter(x=[median], y=[50], mode="markers", marker=mark, hovertemplate=tip, **common))
-    if rows["truncated"].any():
+    if rows["unended"].any():
         mark = {"color": colour, "size": 10, "symbol": f"{source_symbol(source)}-open", "line": {"width": 2}}
         tip = f"{100 - reached:.1f} % cut off at {end:.0f} tokens<extra>{name}</extra>"
         point = {"x": [end], "y": [reached], "mode": "markers", "cliponaxis": False}
@@ -116,7 +116,7 @@ def _curve(rows: pd.DataFrame, source: str, legend: bool) -> list[go.Scatter]:
 
 def _cut_off(cells: dict[str, pd.DataFrame]) -> go.Bar:
     sources: Sequence[str] = [source for source, rows in cells.items() if len(rows)]
-    shares = [100 * cells[source]["truncated"].mean() for source in sources]
+    shares = [100 * cells[source]["unended"].mean() for source in sources]
     colours = [source_colour(source) for source in sources]
     return go.Bar(
         x=shares,

@@ -260,11 +260,11 @@ def holm(p_values: Iterable[float]) -> np.ndarray:
 
 
 def thought_lengths(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The evaluations with `length` (CoT tokens; what was generated where no end came) and `truncated` added."""
+    """The evaluations with `length` (CoT tokens; what was generated where no end came), `truncated` (the answer was cut off by the budget)
+    and `unended` (the thought was) added: an answer may be cut off after its thought has ended, whose length is then known."""
     if missing := [column for column in ("problem_id", "finish_reason") if column not in evaluations]:
         raise DataError(f"evaluations must have the columns problem_id and finish_reason; there is no {', '.join(missing)}.")
     generated = evaluations.get("output_tokens", pd.Series(np.nan, index=evaluations.index))
     thought = evaluations.get("think_tokens", generated)
-    return evaluations.assign(
-        length=thought.fillna(generated).astype(float), truncated=(evaluations["finish_reason"] == "length").to_numpy()
-    )
+    length, cut = thought.fillna(generated).astype(float), (evaluations["finish_reason"] == "length").to_numpy()
+    return evaluations.assign(length=length, truncated=cut, unended=cut & ~(length < generated).to_numpy())

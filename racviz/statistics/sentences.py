@@ -157,7 +157,7 @@ def _clause(gap: PairedDifference, cells: list[pd.DataFrame], pair: Pair, measur
     first = (gap.difference > 0) == measure.more_is_better
     (winner, better), (_, worse) = sorted(zip(pair, cells, strict=True), key=lambda one: (one[0] == pair[0]) != first)
     told = f"{pretty(winner)} {measure.better}"
-    if measure.value == "length" and better["truncated"].mean() > worse["truncated"].mean():
+    if measure.value == "length" and better["unended"].mean() > worse["unended"].mean():
         told = f"{pretty(winner)} was cut off more often, so which thinks shorter cannot be told"
     numbers = (
         f"{scale * gap.mean_a:.{digits}f} against {scale * gap.mean_b:.{digits}f}{' %' if measure.unit == 'points' else ''}"
@@ -210,7 +210,7 @@ def layer_sentence(layers: pd.DataFrame, a: str = "rac", b: str = "prompt") -> s
             return f"Nothing can be said of single linears: errors of {' and of '.join(map(pretty, missing))} are missing."
         ratio = (errors[b] / errors[a]).replace([np.inf, -np.inf, 0], np.nan).dropna()
         better, n = int((ratio > 1).sum()), len(ratio)
-        typical = f", {np.exp(np.log(ratio).mean()):.2f} times that of {pretty(a)} (geometric mean)" if n else ""
+        typical = f", {np.exp(np.log(ratio).mean()):.2f} times that of {pretty(a)}, squared norms, geometric mean" if n else ""
         parts.append(
             f"on {phase} tokens {pretty(a)} leaves the smaller error in {better} of {n} linears ({pretty(b)}'s is{typical})"
         )
@@ -243,12 +243,14 @@ def length_sentences(evaluations: pd.DataFrame, sparsity: float | Sequence[float
 def _cut_off(frame: pd.DataFrame, sparsity: float | Sequence[float], pair: Pair) -> str:
     cut = []
     for at in [sparsity] if np.isscalar(sparsity) else list(sparsity):
-        shares = [100 * cell_of(frame, source, at)["truncated"].mean() for source in pair]
+        shares = [100 * cell_of(frame, source, at)["unended"].mean() for source in pair]
         if np.nansum(shares) > 0:
             cut.append(f"{' against '.join(f'{share:.0f} %' for share in shares)} at {percent(at)}")
     if not cut:
-        return "None was cut off by the budget."
-    return f"Cut off by the budget, and counted with what was generated: {'; '.join(cut)}; such means are lower bounds."
+        return "No thought was cut off by the budget."
+    return (
+        f"Thoughts cut off by the budget, and counted with what was generated: {'; '.join(cut)}; such means are lower bounds."
+    )
 
 
 def tokens_per_sample(results: pd.DataFrame) -> pd.Series:

@@ -65,7 +65,8 @@ def circle_sentence(table: pd.DataFrame) -> str:
 
 def length_table(evaluations: pd.DataFrame) -> pd.DataFrame:
     """A row a cell, and for pruned ones a row for right and for wrong answers too: mean, quartiles and 90th percentile of the CoT length in
-    tokens (of a thought that was cut off what there is of it), share cut off, samples, accuracy ± SE over problems, both in per cent."""
+    tokens (of a thought that was cut off what there is of it), shares of thoughts without an end and of answers cut off, samples, and
+    accuracy ± SE over problems, in per cent."""
     frame, rows = thought_lengths(evaluations), []
     for (source, sparsity), cell in frame.groupby(["source", "sparsity"], sort=False):
         means = 100 * cell["correct"].astype(float).groupby(cell["problem_id"]).mean().to_numpy()
@@ -74,9 +75,8 @@ def length_table(evaluations: pd.DataFrame) -> pd.DataFrame:
                 continue
             levels = part["length"].quantile([0.25, 0.5, 0.75, 0.9])
             score = [means.mean(), standard_error(means)] if which == "all" else [np.nan, np.nan]
-            rows.append(
-                [source, sparsity, which, part["length"].mean(), *levels, 100 * part["truncated"].mean(), len(part), *score]
-            )
+            shares = [100 * part[name].mean() for name in ("unended", "truncated")]
+            rows.append([source, sparsity, which, part["length"].mean(), *levels, *shares, len(part), *score])
     names = [
         "source",
         "sparsity",
@@ -86,6 +86,7 @@ def length_table(evaluations: pd.DataFrame) -> pd.DataFrame:
         "median",
         "75 %",
         "90 %",
+        "no end, %",
         "cut off, %",
         "samples",
         "accuracy, %",
@@ -107,7 +108,7 @@ def survival(evaluations: pd.DataFrame, points: int = 200) -> pd.DataFrame:
     grid = np.linspace(0, float(frame["length"].max()) if len(frame) else 0.0, points)
     rows = []
     for (source, sparsity, correct), cell in frame.groupby(["source", "sparsity", "correct"], sort=False):
-        ends = np.sort(np.where(cell["truncated"], np.inf, cell["length"]))
+        ends = np.sort(np.where(cell["unended"], np.inf, cell["length"]))
         going_on = 1.0 - np.searchsorted(ends, grid, side="right") / len(cell)
         part = pd.DataFrame({"tokens": grid, "thinking": going_on})
         rows.append(part.assign(source=source, sparsity=sparsity, correct=bool(correct), n=len(cell)))
