@@ -106,7 +106,10 @@ def _execute(report: Report, partial: Path, parameters: dict[str, Any], progress
     bar = {"desc": report.name, "leave": False} if progress else False
     try:
         with relayed(progress) as more, own_kernel(more):
-            papermill.execute_notebook(source, target, parameters=parameters, kernel_name="python3", progress_bar=bar)
+            papermill.execute_notebook(
+                source, target, parameters=parameters, kernel_name="python3", progress_bar=bar,
+                request_save_on_cell_execute=False,  # a notebook of 30 MB is not written after each cell, but every 30 seconds
+            )  # fmt: skip
     except PapermillExecutionError as error:
         line = next((line for line in error.source.splitlines() if line.strip() and not line.startswith("#")), "")
         raise ReportError(

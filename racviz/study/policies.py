@@ -1,6 +1,8 @@
 """How far calibration sets are from what the model meets while it decodes: in nats a token, and as an angle between activations."""
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from racviz.models import LoadedModel
 from racviz.pruning import SecondMoments
 from racviz.study.steps import TEACHER
 from racviz.study.variants import shown, variant
-from racviz.traces import Trace, Traces
+from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
 ENERGY = 0.9
 """The share of the second moment that its leading subspace holds."""
@@ -78,15 +80,26 @@ def distances(study, trace_sources: list[str]):
     Columns: variant, maker, nats a token under the model, KL from the maker (nan where the maker is no model here), degrees between
     the activations on this calibration set and on the model's own traces.
     """
+    variants = {source: variant(study, "trace_source", source) for source in trace_sources}
+    sets = [one.calibration("rac").fingerprint for one in variants.values()]
+    key = dict(model=study.dense.fingerprint, sources=[shown(source) for source in trace_sources], calibrations=sets,
+               scope=study.scope, thirds=study.thirds)  # fmt: skip
+
+    def make(folder: Path) -> None:
+        write_parquet(folder / "data.parquet", _measured(variants), {})
+
+    return study._cached("distances", key, make, lambda folder: read_parquet(folder / "data.parquet")[0])
+
+
+def _measured(variants: dict[str, Any]):
+    """The frame of `distances`, from the studies by trace source, the first of which is the model's own."""
     import pandas as pd
 
     own, rows = None, []
-    for source in trace_sources:
-        one = variant(study, "trace_source", source)
+    for source, one in variants.items():
         traces, moments = one.traces(), one._moments(one.calibration("rac"))
         own = own or moments
         sampled = source != TEACHER and not is_traces(str(source))
-        model = one.tracer if sampled else None
-        kl = kl_per_token(model, one.dense, traces) if model is not None else float("nan")
+        kl = kl_per_token(one.tracer, one.dense, traces) if sampled else float("nan")
         rows.append([shown(source), traces.model, nats_per_token(one.dense, traces), kl, subspace_angle(own, moments)])
     return pd.DataFrame(rows, columns=["variant", "made by", "nats a token", "KL from the maker", "degrees from the first"])
