@@ -46,9 +46,9 @@ def test_a_plan_reads_no_weights_and_lists_every_step(monkeypatch):
 @pytest.mark.parametrize(
     ("report", "more", "expected"),
     [
-        ("runtime", {}, ["answers of 10 models, 1 a problem", "timing pass of 10 models on 16 problems"]),
+        ("runtime", {}, ["answers of 10 models, 1 a problem", "timing pass of 10 models on 16 problems, 2 rounds"]),
         ("cot_lengths", {"samples": 4}, ["answers of 10 models, 4 a problem"]),
-        ("solvers", {}, ["prune 18 models, sequential", "tokenwise errors of 18 models", "answers of 19 models, 1 a problem"]),
+        ("solvers", {}, ["prune 18 models, one-pass", "tokenwise errors of 18 models", "answers of 19 models, 1 a problem"]),
         ("pruning_report", {}, ["prune 3 models, one-pass", "layer-wise errors"]),
         ("figure1", {}, ["prune 5 models, one-pass", "answers of 6 models, 1 a problem"]),
         ("table1", {}, ["load tiny-reasoner", "answers of 10 models, 1 a problem", "load tiny-reasoner-small"]),
@@ -71,9 +71,9 @@ def test_a_plan_reads_no_weights_and_lists_every_step(monkeypatch):
         (
             "seeds",
             {},
-            ["traces of 128 problems, t_max 1024, seed 2", "prune 52 models, one-pass", "answers of 55 models, 1 a problem"],
+            ["traces of 128 problems, t_max 1024, seed 2", "prune 48 models, one-pass", "answers of 51 models, 1 a problem"],
         ),
-        ("generic_text", {}, ["prune 8 models, one-pass", "answers of 9 models, 1 a problem"]),
+        ("generic_text", {}, ["prune 9 models, one-pass", "answers of 10 models, 1 a problem"]),
     ],
 )
 def test_every_report_has_its_steps(report, more, expected):
@@ -227,7 +227,7 @@ def test_the_machines_of_the_plan_are_those_of_the_readme():
 
 def test_what_no_run_could_do_is_found(tiny_folder):
     for what, given in {
-        "trace_source": dict(trace_source="tiny-reasonr-small"), "context of traces": dict(t_max=10_000_000),
+        "trace_source tiny-reasonr-small": dict(trace_source="tiny-reasonr-small"), "context of traces": dict(t_max=10_000_000),
         "test problems": dict(problems=100_000),
     }.items():  # fmt: skip
         assert what in failed(plan_report("figure2", given)), what
