@@ -54,36 +54,37 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
 
     Raises ParameterError for an unknown report, parameter or machine, as `run_report` does.
     """
-    import ast
-
     from racviz.study import study_from
     from racviz.study.contents import compared_models
     from racviz.study.parameters import parameter_names
     from racviz.study.plan import Plan, make_plan
 
     report = find_report(name)
-    allowed = _allowed(report, parameters or {})
-    values = {key: ast.literal_eval(one["default"]) for key, one in allowed.items()} | (parameters or {})
+    values = _values(report, parameters or {})
     own = {key: value for key, value in values.items() if key in parameter_names()}
     others = {key: value for key, value in values.items() if key not in own}
     models = compared_models(own["model"], others.pop("models", ()))
     how, plans = dict(on=on, expected_tokens=expected_tokens), []
     for model in models:
-        more = {"models": [model]} if "models" in allowed else {}
+        more = {"models": [model]} if "models" in values else {}
         plans.append(make_plan(study_from(own | {"model": model}), report.name, values=others | more, **how))
     return Plan([s for plan in plans for s in plan.steps], [c for plan in plans for c in plan.checks], plans[0].machine)
 
 
 def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
-    """How many test problems there are for a report with these parameters. Raises DataError where they cannot be had."""
-    import ast
-
+    """How many test problems there are for a report with these parameters. Raises DataError where they cannot be had, and as
+    `run_report` does."""
     from racviz.problems import load_problems
 
-    allowed = parameters_of(name)
-    values = {key: ast.literal_eval(allowed[key]["default"]) for key in ("test_problems", "domain") if key in allowed}
-    values |= parameters or {}
+    values = _values(find_report(name), parameters or {})
     return len(load_problems(values.get("test_problems") or values.get("domain", "arithmetic"), split="test"))
+
+
+def _values(report: Report, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a report: its defaults, and what is given in their place. Raises as `_allowed` does."""
+    import ast
+
+    return {key: ast.literal_eval(one["default"]) for key, one in _allowed(report, parameters).items()} | parameters
 
 
 def _allowed(report: Report, parameters: dict[str, Any]) -> dict[str, dict[str, str]]:

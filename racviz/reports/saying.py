@@ -49,7 +49,7 @@ def _provenance(study: Any) -> dict[str, Any]:
     """What made the numbers, beside the parameters: model, versions, machine."""
     found = study.manifest()
     kept = {key: found[key] for key in ("model_fingerprint", "device", "dtype")}
-    return kept | found["versions"] | {name: value for name, value in found["machine"].items()}
+    return kept | found["versions"] | found["machine"]
 
 
 def finding(study: Any, sentence: str, numbers: Mapping[str, Any] | None = None) -> None:

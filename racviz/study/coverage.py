@@ -1,7 +1,6 @@
 """Which tokens a calibration set holds, and what that alone does: the same tokens without their order, or others."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from racviz.evaluation import Evaluation
 from racviz.statistics import holm, paired_difference
 from racviz.statistics.sentences import cell_of
 from racviz.study import RESULT_COLUMNS, Study
+from racviz.study.variants import variant
 
 WINDOW = 512
 """Tokens of a window of a set that is made here."""
@@ -78,12 +78,11 @@ def evaluate_sets(study: Study, sets: Mapping[str, CalibrationSet], sparsity: fl
     """Answers of the dense model, of the study's sources and of models calibrated on other sets: a row a sample, `source` the name."""
     import pandas as pd
 
-    base = replace(study, sparsities=(sparsity,))
-    base._memo.update(study._memo)
+    base = variant(study, "sparsities", (sparsity,))
     frames = [base.evaluations()]
     for name, each in sets.items():
-        one = replace(base, sources=("generic",))
-        one._memo.update({key: value for key, value in study._memo.items() if not key.endswith(" generic")})
+        one = variant(base, "sources", ("generic",))
+        one._memo.pop("moments generic", None)
         one._memo["calibration generic"] = each  # a step's key holds the content of the set, whatever it is called
         frame: Any = one.evaluations()
         frames.append(frame[frame["source"] == "generic"].assign(source=name))

@@ -93,7 +93,7 @@ class Expectation:
                 self._answering(study, f"answers of {turns} models, {study.samples} a problem", rollouts, count, turns)
             )
             if timing:
-                few, turns = min(timing, study.problems), turns * sum(part.passes for part in parts[:1])
+                few, turns = min(timing, study.problems), turns * parts[0].passes
                 name = f"timing pass of {turns} models on {few} problems, {ROUNDS} rounds"
                 steps.append(self._answering(study, name, rollouts, few, ROUNDS * turns))
         return steps
