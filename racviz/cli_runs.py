@@ -38,23 +38,24 @@ def report(
         raise ParameterError(f"--all writes several pages: --out must be a folder; not {str(out)!r}.")
     if not name and not all_:
         raise ParameterError("name a report (racviz report --list shows them), or pass --all.")
-    failed = {}
+    failed, asked = {}, {}
     for each in [known.name for known in reports.list_reports()] if all_ else [name]:
         types = {key: one["type"] for key, one in reports.parameters_of(each).items()}
-        given = reports.parse_parameters(parameter or [], types) | ({"model": model} if model else {})
-        given |= {"problems": reports.all_problems(each, given)} if full else {}
-        if dry_run:
-            plan = reports.plan_report(each, given, on=on, expected_tokens=expected_tokens)
-            print("\n".join([f"{each}:" if all_ else "", *plan.lines()]).strip())
-            failed |= {} if plan.right else {each: "its plan has something that is not right"}
-            continue
-        try:
-            print(reports.run_report(each, given, out))
-        except RacvizError as error:
-            if not all_:
-                raise
-            failed[each] = str(error)  # the others go on
+        asked[each] = reports.parse_parameters(parameter or [], types) | ({"model": model} if model else {})
+        asked[each] |= {"problems": reports.all_problems(each, asked[each])} if full else {}
+    for each, given in asked.items() if dry_run else ():
+        plan = reports.plan_report(each, given, on=on, expected_tokens=expected_tokens)
+        print("\n".join([f"{each}:" if all_ else "", *plan.lines()]).strip())
+        failed |= {} if plan.right else {each: "its plan has something that is not right"}
     if not dry_run:
+        with reports.Kernels(len(asked)) as kernels:
+            for each, given in asked.items():
+                try:
+                    print(reports.run_report(each, given, out, kernels=kernels))
+                except RacvizError as error:
+                    if not all_:
+                        raise
+                    failed[each] = str(error)  # the others go on
         print(reports.build_index(Path(out).parent if str(out).endswith(".html") else out))
     for each, error in failed.items() if all_ else ():
         print(f"failed: {each}: {error}", file=sys.stderr)

@@ -11,14 +11,15 @@ REPORTS = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths")
 
 def run_demo(out: Path, problems: int = 100, model: str = "tiny-reasoner") -> Path:
     """Run the three reports at 50, 60 and 70 %, build the index, print where it is and what came out."""
-    from racviz.reports import build_index, run_report
+    from racviz.reports import Kernels, build_index, run_report
 
     began = time.monotonic()
     runs = Path(out).resolve() / "runs"
     parameters = {"model": model, "sparsities": SPARSITIES, "problems": problems}
-    for name in REPORTS:
-        extra = {"timing_problems": min(TIMED, problems)} if name == "runtime_vs_sparsity" else {}
-        run_report(name, parameters | extra | {"run": str(runs / name)}, out)
+    with Kernels(len(REPORTS)) as kernels:
+        for name in REPORTS:
+            extra = {"timing_problems": min(TIMED, problems)} if name == "runtime_vs_sparsity" else {}
+            run_report(name, parameters | extra | {"run": str(runs / name)}, out, kernels=kernels)
     index = build_index(out)
     print("\n".join(summary(parameters, runs)))
     print(f"\nOpen {index}  ({(time.monotonic() - began) / 60:.1f} minutes)")

@@ -88,11 +88,11 @@ def test_differences_of_single_samples_are_tested_by_mcnemar():
 def test_the_best_is_marked_only_beyond_the_noise():
     strong, weak = [1] * 40 + [0] * 10, [1] * 10 + [0] * 40
     near = [1] * 39 + [0] * 11
-    assert best_of({"rac": cell("rac", strong), "prompt": cell("prompt", weak)}) == "rac"
-    assert best_of({"rac": cell("rac", strong), "prompt": cell("prompt", near)}) is None
-    assert best_of({"rac": cell("rac", strong), "prompt": cell("prompt", weak), "generic": cell("generic", near)}) is None
-    assert best_of({"rac": cell("rac", strong)}) is None
-    assert best_of({"rac": cell("rac", weak), "prompt": cell("prompt", strong)}) == "prompt", "whichever it is"
+    assert best_of([{"rac": cell("rac", strong), "prompt": cell("prompt", weak)}]) == ["rac"]
+    assert best_of([{"rac": cell("rac", strong), "prompt": cell("prompt", near)}]) == [None]
+    assert best_of([{"rac": cell("rac", strong), "prompt": cell("prompt", weak), "generic": cell("generic", near)}]) == [None]
+    assert best_of([{"rac": cell("rac", strong)}]) == [None]
+    assert best_of([{"rac": cell("rac", weak), "prompt": cell("prompt", strong)}]) == ["prompt"], "whichever it is"
 
 
 def test_the_table_holds_what_the_cells_say():
@@ -102,7 +102,9 @@ def test_the_table_holds_what_the_cells_say():
     table = accuracy_table(frame).set_index("source")
     assert table.loc["dense", "accuracy, %"] == 75 and table.loc["rac", "accuracy, %"] == 25
     assert table.loc["dense", "SE"] == pytest.approx(100 * np.std([1, 1, 1, 0], ddof=1) / 2)
-    assert table.loc["rac", "cut off, %"] == 25 and table.loc["rac", "tokens"] == pytest.approx((200 + 101 + 102 + 103) / 4)
+    assert table.loc["rac", "cut off, %"] == 25 and table.loc["rac", "tokens a sample"] == pytest.approx(
+        (200 + 101 + 102 + 103) / 4
+    )
     assert (table["best"] == "").all() and table["n"].tolist() == [4, 4, 4]
     with pytest.raises(DataError, match="must have the columns"):
         accuracy_table(frame.drop(columns="correct"))

@@ -431,7 +431,9 @@ def test_full_takes_all_problems_there_are(tmp_path, monkeypatch):
     from racviz.cli import app
 
     asked = {}
-    monkeypatch.setattr(reports, "run_report", lambda name, given, out: asked.setdefault(name, given) and out / "x.html")
+    monkeypatch.setattr(
+        reports, "run_report", lambda name, given, out, kernels: asked.setdefault(name, given) and out / "x.html"
+    )
     monkeypatch.setattr(reports, "build_index", lambda out: out)
     (tmp_path / "mine.jsonl").write_text("".join(f'{{"prompt": "what is {k}?", "answer": "{k}"}}\n' for k in range(7)))
     runner = CliRunner()

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from racviz import statistics as st
+from racviz.errors import DataError
 
 
 def errors_frame(prompt: float = 0.7, decode: float = 2.0, problems: int = 30, seed: int = 0) -> pd.DataFrame:
@@ -54,8 +55,18 @@ def evaluations_frame(
 
 
 def results_frame(evaluations: pd.DataFrame, minutes: bool = False) -> pd.DataFrame:
-    cells = evaluations.groupby(["source", "sparsity"], as_index=False).agg(
-        tokens=("output_tokens", "sum"), problems=("problem_id", "nunique"), accuracy=("correct", "mean")
+    cut = evaluations["finish_reason"] == "length"
+    cells = (
+        evaluations.assign(cut=cut)
+        .groupby(["source", "sparsity"], as_index=False)
+        .agg(
+            tokens=("output_tokens", "sum"),
+            problems=("problem_id", "nunique"),
+            accuracy=("correct", "mean"),
+            mean_cot=("think_tokens", "mean"),
+            median_cot=("think_tokens", "median"),
+            truncated=("cut", "mean"),  # fmt: skip
+        )
     )
     return cells.assign(samples=2, se=0.02, minutes=cells["tokens"] / 1e5 if minutes else np.nan, timed_problems=16)
 
@@ -393,3 +404,97 @@ def test_five_more_right_of_sixty_is_told_by_neither_rule_alone():
     rows = [("rac", 0.5, p, float(p < 5)) for p in range(60)] + [("prompt", 0.5, p, 0.0) for p in range(60)]
     text = st.accuracy_sentence(pd.DataFrame(rows, columns=["source", "sparsity", "problem_id", "correct"]), 0.5)
     assert "not after McNemar's exact test (p = 0.06), so nothing can be told" in text
+
+
+class TestFindings:
+    def test_say_the_verdict_first_by_sparsity_and_turn_round(self):
+        frame = pd.concat(
+            [evaluations_frame(0.9, 0.4).query("sparsity != 0.6"), evaluations_frame(0.5, 0.5, seed=3).query("sparsity == 0.6")]
+        )
+        told = st.accuracy_finding(frame, [0.5, 0.6])
+        assert told.startswith("RAC is more accurate than prompt-only at 50 % (") and "; at 60 % (" in told
+        assert told.endswith("nothing can be told (n = 100 problems, paired, corrected for 2 comparisons).")
+        turned = st.accuracy_finding(frame, 0.5, "prompt", "rac")
+        assert turned.startswith("RAC is more accurate than prompt-only at 50 %") and "corrected" not in turned
+        assert st.accuracy_finding(evaluations_frame(0.4, 0.9), [0.5, 0.6]).startswith(
+            "Prompt-only is more accurate than RAC at 50 % ("
+        )
+
+    def test_agree_with_the_sentence_whatever_the_data(self):
+        for seed in range(8):
+            frame = evaluations_frame(0.5 + 0.05 * seed, 0.5, problems=40, seed=seed)
+            sentence, finding = (each(frame, [0.5, 0.6]) for each in (st.accuracy_sentence, st.accuracy_finding))
+            assert ("RAC is the more accurate" in sentence) == ("RAC is more accurate than" in finding)
+            assert ("nothing can be told" in sentence) == ("nothing can be told" in finding)
+
+    def test_claim_nothing_of_what_is_missing(self):
+        told = st.accuracy_finding(evaluations_frame().query("source != 'prompt'"), 0.5)
+        assert told == "At 50 % nothing can be told of RAC against prompt-only (n = 0 problems, paired)."
+
+    def test_a_length_that_the_budget_cut_is_no_verdict(self):
+        frame = evaluations_frame(0.9, 0.1, budget=500)
+        told = st.length_finding(frame, 0.5)
+        assert told.startswith("RAC thinks shorter than prompt-only at 50 % (") and "tokens, cut off" in told
+        cut = frame.assign(finish_reason=np.where(frame["source"] == "rac", "length", "stop"))
+        assert "nothing can be told" in st.length_finding(cut.assign(unended=cut["source"] == "rac"), 0.5)
+
+    def test_solvers(self):
+        told = st.solver_finding(solver_frame(0.9, 0.3), 0.8, ["alps"])
+        assert told.startswith("Calibrated on RAC: alps is more accurate than sparsegpt at 80 % (")
+        assert "sparsegpt is more accurate than alps" in st.solver_finding(solver_frame(0.2, 0.8), 0.8, ["alps"])
+
+
+def test_pass_at_all_samples_counts_a_problem_that_one_sample_solves():
+    rows = [("rac", 0.5, p, s, p < 50 and s == p % 4) for p in range(60) for s in range(4)]
+    rows += [("prompt", 0.5, p, s, p < 13) for p in range(60) for s in range(4)]
+    frame = pd.DataFrame(rows, columns=["source", "sparsity", "problem_id", "sample", "correct"])
+    (told,) = st.pass_sentences(frame, 0.5, [("rac", "prompt")])
+    assert told.startswith("pass@4, RAC against prompt-only: at 50 % 83.3 against 21.7 %") and "RAC solves more" in told
+    assert "inside the noise" in st.accuracy_sentence(frame, 0.5), "the mean over samples is another number"
+
+
+def test_what_a_larger_budget_buys():
+    frame = evaluations_frame(0.9, 0.3, budget=2000)
+    tight = int(frame.query("source == 'rac'")["output_tokens"].median())
+    told = st.budget_sentences(st.within_budgets(frame, [tight, 2000]), 0.5, tight)
+    assert [one.split(":")[0] for one in told] == ["Prompt-only", "RAC"]
+    assert f"accuracy, 2000 tokens against {tight} tokens" in told[1] and "2000 tokens buys accuracy" in told[1]
+
+
+def test_where_accuracy_saturates():
+    def at(tokens, right, n=60):
+        said = dict(source="rac", sparsity=0.5, calibration_tokens=tokens)
+        return pd.DataFrame(said | dict(problem_id=range(n), correct=[k < right for k in range(n)]))
+
+    frame = pd.concat([at(1000, 5), at(4000, 48), at(16000, 50), at(64000, 51)])
+    told = st.saturation_sentence(frame, "calibration_tokens", "calibration tokens")
+    assert "of RAC at 50 % from 4,000 on (largest: 64,000)" in told and "for 3 comparisons" in told
+    up = st.saturation_sentence(pd.concat([at(1000, 5), at(4000, 10), at(16000, 50)]), "calibration_tokens", "tokens")
+    assert "only at the largest (largest: 16,000)" in up
+    worse = st.saturation_sentence(pd.concat([at(1000, 5), at(4000, 55), at(16000, 30)]), "calibration_tokens", "tokens")
+    assert "only at the largest (above it with 4,000)" in worse
+    assert "cannot be told" in st.saturation_sentence(at(1000, 5), "calibration_tokens", "tokens")
+
+
+def test_results_for_people():
+    evaluations = evaluations_frame()
+    table = st.results_table(results_frame(evaluations, minutes=True))
+    rac = table[(table["source"] == "rac") & (table["sparsity"] == 0.5)].iloc[0]
+    rows = evaluations.query("source == 'rac' and sparsity == 0.5")
+    assert rac["n"] == 100 and rac["accuracy, %"] == pytest.approx(100 * rows["correct"].mean())
+    assert rac["tokens a sample"] == pytest.approx(rows["output_tokens"].mean()) and "minutes (16 problems)" in table
+    with pytest.raises(DataError, match="results must have the columns decode_error"):
+        st.results_table(results_frame(evaluations), ["decode_error"])
+
+
+def test_the_best_mark_is_corrected_for_the_whole_table():
+    def cells(right):
+        return {
+            name: pd.DataFrame({"problem_id": range(60), "correct": [k < c for k in range(60)]}) for name, c in right.items()
+        }
+
+    one = cells({"rac": 6, "prompt": 0})  # p = 0.031
+    assert st.best_of([one]) == ["rac"] and st.best_of([one, one]) == [None, None]
+    assert st.best_of([one, cells({"rac": 50, "prompt": 0})]) == ["rac", "rac"], (
+        "Holm's: the sure one does not hold the other back"
+    )

@@ -93,7 +93,7 @@ def test_a_cell_that_fails_is_told_and_run_again_when_asked_for(grid, sweep, mon
     assert set(sweep(grid())["source"]) == {"dense", "rac"}
     book = Book(tmp_path / "run")
     ((cell, error),) = book.failed(list(book.done)).items()
-    assert error == "OSError: no luck" and "prompt 50%" in cell
+    assert error == "OSError: no luck" and "prompt 0.5" in cell
     monkeypatch.setattr(Study, "row", real)
     assert len(sweep(grid())) == 2 and len(sweep(grid(), retry=True)) == 3
     book = Book(tmp_path / "run")

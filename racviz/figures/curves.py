@@ -36,7 +36,7 @@ def sparsity_curves(evaluations: pd.DataFrame, published: pd.DataFrame | None = 
     title = "Accuracy and runtime against sparsity"
     if evaluations.empty:
         return empty(title, "The evaluations have no row.")
-    table = accuracy_table(evaluations).rename(columns={"tokens": TOKENS})
+    table = accuracy_table(evaluations).rename(columns={"tokens a sample": TOKENS})
     columns = [(short_name(model), part, True) for model, part in table.groupby("model", sort=False)]
     if published is not None:
         theirs = published.rename(columns={"minutes": MINUTES}).assign(**{ACCURACY: 100 * published["accuracy"], "SE": np.nan})
@@ -50,7 +50,8 @@ def sparsity_curves(evaluations: pd.DataFrame, published: pd.DataFrame | None = 
         runtime = TOKENS if measured else MINUTES
         for row, value in ((1, ACCURACY), (2, runtime)):
             _draw(figure, part, 100 * part["sparsity"].astype(float), value, row, column, seen, dashed=not measured)
-        figure.update_yaxes(title_text=TOKENS if column == 1 else None, rangemode="tozero", row=2, col=column)
+        first_of_kind = column == 1 or (not measured and columns[column - 2][2])
+        figure.update_yaxes(title_text=runtime if first_of_kind else None, rangemode="tozero", row=2, col=column)
         figure.update_xaxes(
             title_text="sparsity, %", tickvals=sorted(set(100 * part["sparsity"]) - {0.0}), tickformat="~g", row=2, col=column
         )
@@ -75,7 +76,7 @@ def budget_curves(evaluations: pd.DataFrame) -> go.Figure:
         f"{100 * sparsity:.3g} % sparsity": accuracy_table(pd.concat([dense.assign(sparsity=sparsity), part]), by=("budget",))
         for sparsity, part in evaluations[evaluations["source"] != "dense"].groupby("sparsity")
     }
-    figure = _multiples(parts, "budget", {"accuracy, %": ACCURACY, "tokens": TOKENS}, "decode budget, tokens")
+    figure = _multiples(parts, "budget", {"accuracy, %": ACCURACY, "tokens a sample": TOKENS}, "decode budget, tokens")
     note = "The same answers, cut at each budget: one that was not there by then is wrong. Bars: SE over problems."
     label = label_from(evaluations, "budget")
     return panels(finish(figure, title, caption(label, evaluations["problem_id"].nunique(), note), height=560), 1.07)

@@ -1,18 +1,14 @@
 """Run a notebook with papermill in a kernel of this very interpreter, and render it."""
 
 import contextlib
-import json
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from racviz.errors import ParameterError, RacvizError, unknown
 from racviz.generation import check_backend
-from racviz.progress import relayed
 from racviz.reports.catalogue import Report, find_report, parameters_of
+from racviz.reports.kernels import Kernels
 from racviz.reports.rendering import render
 from racviz.store import explained
 
@@ -22,13 +18,14 @@ class ReportError(RacvizError):
 
 
 def run_report(
-    name: str, parameters: dict[str, Any] | None = None, out: str | Path = "reports", *, progress: bool = True
-) -> Path:
+    name: str, parameters: dict[str, Any] | None = None, out: str | Path = "reports", *, progress: bool = True,
+    kernels: Kernels | None = None,
+) -> Path:  # fmt: skip
     """Run a report and render it to HTML; returns the page.
 
     name: a notebook's stem, a unique prefix of it, or the path of a notebook. out: a folder, or the page's own path ending in
     .html. The executed notebook lies beside the page. What an earlier run left there is replaced only when this one succeeds;
-    a run that fails leaves NAME.partial.ipynb.
+    a run that fails leaves NAME.partial.ipynb. kernels: where kernels come from when several reports are run in a row.
 
     Raises ParameterError for an unknown report or parameter, ReportError when a cell fails.
     """
@@ -43,7 +40,7 @@ def run_report(
         raise ParameterError(f"out={str(out)!r} would write the executed notebook over {report.path}; choose another folder.")
     with explained("write", page):
         page.parent.mkdir(parents=True, exist_ok=True)
-        _execute(report, partial, parameters, progress)
+        _execute(report, partial, parameters, progress, kernels)
         render(partial, page, title=report.title)
         os.replace(partial, page.with_suffix(".ipynb"))
     return page
@@ -96,7 +93,7 @@ def _allowed(report: Report, parameters: dict[str, Any]) -> dict[str, dict[str, 
     return allowed
 
 
-def _execute(report: Report, partial: Path, parameters: dict[str, Any], progress: bool) -> None:
+def _execute(report: Report, partial: Path, parameters: dict[str, Any], progress: bool, kernels: Kernels | None) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -106,9 +103,9 @@ def _execute(report: Report, partial: Path, parameters: dict[str, Any], progress
     )  # papermill formats paths
     bar = {"desc": report.name, "leave": False} if progress else False
     try:
-        with relayed(progress) as more, own_kernel(more):
+        with contextlib.nullcontext(kernels) if kernels else Kernels(progress=progress) as pool, pool.one() as kernel:
             papermill.execute_notebook(
-                source, target, parameters=parameters, kernel_name="python3", progress_bar=bar,
+                source, target, parameters=parameters, kernel_name="python3", km=kernel, progress_bar=bar,
                 request_save_on_cell_execute=False,  # a notebook of 30 MB is not written after each cell, but every 30 seconds
             )  # fmt: skip
     except PapermillExecutionError as error:
@@ -122,42 +119,3 @@ def _execute(report: Report, partial: Path, parameters: dict[str, Any], progress
             f"{report.name}: the kernel died; most often memory ran out: take fewer problems, a smaller batch_size or budget. "
             f"The notebook up to there: {partial}"
         ) from error
-
-
-@contextlib.contextmanager
-def own_kernel(more: dict[str, str] | None = None) -> Iterator[None]:
-    """Make `python3` mean this interpreter, whatever kernels are installed for the user, and keep its output fit for a page.
-
-    more: variables for its environment.
-    """
-    environment = {"PLOTLY_RENDERER": "plotly_mimetype+notebook", "TQDM_DISABLE": "1", **(more or {})}
-    home = Path(__file__).resolve().parents[2]
-    if home.name not in ("site-packages", "dist-packages"):  # a checkout that may not be installed
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
-    spec = {
-        "argv": [
-            sys.executable,
-            "-Xfrozen_modules=off",
-            "-m",
-            "ipykernel_launcher",
-            "--log-level=ERROR",
-            "-f",
-            "{connection_file}",
-        ],
-        "display_name": "Python 3",
-        "language": "python",
-        "env": environment,
-    }
-    before = os.environ.get("JUPYTER_PATH")
-    with tempfile.TemporaryDirectory(prefix="racviz-kernel-") as folder:
-        kernel = Path(folder) / "kernels" / "python3" / "kernel.json"
-        kernel.parent.mkdir(parents=True)
-        kernel.write_text(json.dumps(spec), encoding="utf-8")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["JUPYTER_PATH"]
-            else:
-                os.environ["JUPYTER_PATH"] = before

@@ -4,6 +4,9 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+SHARES = ("sparsity", "sparsity of the model", "repetition", "looping", "truncated", "looping_of_truncated")
+"""Columns of fractions, which people read in per cent."""
+
 
 def caveat(study: Any) -> str:
     """What the model of this study is evidence for."""
@@ -25,15 +28,19 @@ def say(*sentences: str) -> None:
 
 
 def table(frame: Any) -> None:
-    """Show a data frame whole: no index, no cut-off cells, sparsity in per cent."""
+    """Show a data frame whole: no index, no cut-off cells, shares in per cent."""
     import pandas as pd
     from IPython.display import HTML, display
 
-    if "sparsity" in frame:
-        frame = frame.assign(sparsity=[f"{100 * value:.3g} %" for value in frame["sparsity"]])
+    shares = {name: [_share(value) for value in frame[name]] for name in SHARES if name in frame}
+    frame = frame.assign(**shares)
     percent = {name: _one for name in frame if "%" in str(name) or str(name).startswith("SE")}
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
         display(HTML(frame.to_html(index=False, escape=True, border=0, na_rep="", float_format=_short, formatters=percent)))
+
+
+def _share(value: float) -> str:
+    return "" if value != value else f"{100 * value:.3g} %"
 
 
 def _short(value: float) -> str:
@@ -53,16 +60,14 @@ def _provenance(study: Any) -> dict[str, Any]:
 
 
 def finding(study: Any, sentence: str, numbers: Mapping[str, Any] | None = None) -> None:
-    """Show the report's one finding, and keep it with its numbers and the study's parameters for the index of reports."""
+    """Show the report's one finding, and keep it with its numbers and the parameters, with what was varied, for the index of reports."""
     from IPython.display import HTML, display
-
-    from racviz.study import as_parameters
 
     kept = {
         "finding": sentence,
         "numbers": [[str(key), str(value)] for key, value in (numbers or {}).items()],  # lists keep their order in the file
         "caveat": caveat(study),
-        "parameters": [[key, value] for key, value in as_parameters(study).items()],
+        "parameters": [[key, value] for key, value in study.manifest()["parameters"].items()],
         "provenance": [[key, str(value)] for key, value in _provenance(study).items()],
     }
     shown = f'<div class="racviz-finding"><b>Finding.</b> {html.escape(sentence)} <i>{html.escape(kept["caveat"])}</i></div>'

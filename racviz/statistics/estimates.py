@@ -268,3 +268,8 @@ def thought_lengths(evaluations: pd.DataFrame) -> pd.DataFrame:
     thought = evaluations.get("think_tokens", generated)
     length, cut = thought.fillna(generated).astype(float), (evaluations["finish_reason"] == "length").to_numpy()
     return evaluations.assign(length=length, truncated=cut, unended=cut & ~(length < generated).to_numpy())
+
+
+def cell_of(frame: pd.DataFrame, source: str, sparsity: float) -> pd.DataFrame:
+    chosen = frame["source"] == source
+    return frame[chosen if source == "dense" else chosen & np.isclose(frame["sparsity"].astype(float), sparsity)]

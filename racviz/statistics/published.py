@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from racviz.statistics.estimates import holm, paired_difference
-from racviz.statistics.sentences import cell_of, percent, pretty
+from racviz.statistics.estimates import cell_of, holm, paired_difference
+from racviz.statistics.words import percent, pretty
 
 PUBLISHED_N = 500
 """Problems of MATH-500, one sample each."""

@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from racviz.errors import DataError
-from racviz.statistics.estimates import FEWEST_PROBLEMS, Interval, bootstrap_interval, bootstrap_ratio, thought_lengths
-from racviz.statistics.sentences import cell_of, percent, pretty
+from racviz.statistics.estimates import FEWEST_PROBLEMS, Interval, bootstrap_interval, bootstrap_ratio, cell_of, thought_lengths
+from racviz.statistics.words import percent, pretty
 
 INTERVALS = "Intervals: the wider of a paired bootstrap over seeds, then problems, and of a t-interval over the seeds"
 

@@ -8,7 +8,7 @@ import numpy as np
 from racviz.calibration import CalibrationSet
 from racviz.evaluation import Evaluation
 from racviz.statistics import holm, paired_difference
-from racviz.statistics.sentences import cell_of
+from racviz.statistics.estimates import cell_of
 from racviz.study import RESULT_COLUMNS, Study
 from racviz.study.variants import variant
 
