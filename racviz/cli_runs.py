@@ -1,5 +1,6 @@
 """The commands that run whole comparisons and show what they left: reports, sweeps, results, the demo, the cache."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -107,6 +108,37 @@ def results(
         print(latex_table(frame) if latex else frame.to_csv(index=False), end="\n" if latex else "")
         return
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
+
+
+def explore(
+    errors: Annotated[Path, typer.Argument(help="A run's folder (runs/NAME), or a file of errors.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="Of the view: key=value, e.g. -p order=length; repeat.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write this instead: .html (opens offline), .png, .svg, .csv or .parquet.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes one that is free.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+) -> None:
+    """Explore tokenwise errors in the browser: zoom, pan, filter, read every token. Ctrl-C ends it."""
+    from racviz.explorer import explore as open_explorer
+    from racviz.reports import parse_parameters
+
+    explorer = open_explorer(errors, **parse_parameters(parameter or []))
+    if out:
+        print(explorer.save(out))
+        return
+    from racviz.explorer.server import Server
+
+    server = Server(explorer.session, port)
+    print(f"{explorer!r}\n{server.address}  (Ctrl-C ends it)", flush=True)
+    if browser:
+        import webbrowser
+
+        webbrowser.open(server.address)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve()
 
 
 def demo(

@@ -22,7 +22,7 @@ from racviz.pruning.moments import moments_by_block
 from racviz.pruning.stream import batches_by_length
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
-METRICS = ("hidden", "kl")
+METRICS = ("hidden", "kl", "top1")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReconstructionErrors:
     """Tokenwise errors of several pruned models on the same rollouts.
 
     `frame`: a row a token: problem_id, position (from 0), token_id, token, phase (`prompt`/`decode`), norm_dense, and e_<name>
-    for each pruned model. Errors are Euclidean norms of hidden states (metric `hidden`) or nats (metric `kl`).
+    for each pruned model. Errors are Euclidean norms of hidden states (metric `hidden`), nats (`kl`), or 0 and 1 (`top1`).
     """
 
     frame: Any = field(repr=False)
@@ -86,8 +86,8 @@ def reconstruction_errors(
     """e_t of each pruned model along the rollouts.
 
     pruned: models by name, or functions that load them; the dense model goes over the rollouts once for all models that are in
-    memory, and once more for each that is loaded. metric: `hidden` (the paper's) or `kl` (KL(dense ‖ pruned) of the next-token
-    distributions, in nats). layer, for `hidden`: `final` (after the final norm, the paper's x_t), `last` (before it), or the index
+    memory, and once more for each that is loaded. metric: `hidden` (the paper's), `kl` (KL(dense ‖ pruned) of the next-token
+    distributions, in nats) or `top1` (1 where the most likely next token is another). layer, for `hidden`: `final` (after the final norm, the paper's x_t), `last` (before it), or the index
     of a block. Memory is bounded by `batch_tokens`.
 
     Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer,
@@ -171,8 +171,10 @@ def _padded(traces: list[Trace], loaded: LoadedModel) -> tuple[torch.Tensor, tor
 
 @torch.inference_mode()
 def _states(loaded: LoadedModel, ids: torch.Tensor, metric: str, layer: str | int) -> torch.Tensor:
-    """`[B, T, d]` hidden states, or `[B, T, V]` log-probabilities for `kl`."""
+    """`[B, T, d]` hidden states, `[B, T, V]` log-probabilities for `kl`, `[B, T, 1]` the most likely next tokens for `top1`."""
     model = loaded.model
+    if metric == "top1":
+        return model(input_ids=ids, use_cache=False).logits.argmax(-1, keepdim=True)
     if metric == "kl":
         return torch.log_softmax(model(input_ids=ids, use_cache=False).logits.float(), -1)
     if layer == "final":
@@ -192,8 +194,10 @@ def _states(loaded: LoadedModel, ids: torch.Tensor, metric: str, layer: str | in
 
 
 def _distance(reference: torch.Tensor, other: torch.Tensor, metric: str) -> torch.Tensor:
-    """`[B, T]`: the norm of the difference, or the Kullback-Leibler divergence from the dense model, in nats."""
+    """`[B, T]`: the norm of the difference, the Kullback-Leibler divergence from the dense model in nats, or 1 for another token."""
     other = other.to(reference.device)
+    if metric == "top1":
+        return (reference != other).squeeze(-1).float()
     if metric == "kl":
         return (reference.exp() * (reference - other)).sum(-1).clamp(min=0)
     return (reference.float() - other.float()).norm(dim=-1)

@@ -132,7 +132,7 @@ def short_name(model: Any) -> Any:
 def _measure(label: Mapping[str, Any]) -> str | None:
     metric, layer = label.get("metric"), label.get("layer")
     if metric != "hidden":
-        return {"kl": "KL of the next token"}.get(str(metric), metric)
+        return {"kl": "KL of the next token", "top1": "top-1 disagreement"}.get(str(metric), metric)
     if layer is None:  # several of them
         return "hidden states"
     return {"final": "last hidden state", "last": "last block's output"}.get(str(layer), f"output of block {layer}")

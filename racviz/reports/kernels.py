@@ -69,7 +69,12 @@ class Kernels:
 
 def _write_spec(folder: Path, more: dict[str, str], first: str) -> None:
     """Write the kernel `python3` into a folder. more: variables for its environment. first: what it runs before all else."""
-    environment = {"PLOTLY_RENDERER": "plotly_mimetype+notebook", "TQDM_DISABLE": "1", **more}  # output that is fit for a page
+    environment = {
+        "PLOTLY_RENDERER": "plotly_mimetype+notebook",
+        "TQDM_DISABLE": "1",
+        "RACVIZ_STATIC": "1",
+        **more,
+    }  # output that is fit for a page
     home = Path(__file__).resolve().parents[2]
     if home.name not in ("site-packages", "dist-packages"):  # a checkout that may not be installed
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))

@@ -182,16 +182,18 @@ class Steps(Parameters):
         loaded.name = f"{self.model} · {label}"
         return loaded
 
-    def errors(self, sparsity: float, mode: str | None = None, layer: str | int = "final") -> ReconstructionErrors:
+    def errors(
+        self, sparsity: float, mode: str | None = None, layer: str | int = "final", metric: str = "hidden"
+    ) -> ReconstructionErrors:
         """Tokenwise errors of every source at one sparsity, along the rollouts; also written to the run folder.
 
-        layer: after which they are taken, see `reconstruction_errors`.
+        layer: after which they are taken; metric: what is compared. See `reconstruction_errors`.
         """
         mode = mode or self.mode
 
         def compute() -> ReconstructionErrors:
             pruned = {source: lambda source=source: self.prune(source, sparsity, mode) for source in self.sources}
-            result = reconstruction_errors(self.dense, pruned, self.rollouts(), layer=layer, progress=self.progress)
+            result = reconstruction_errors(self.dense, pruned, self.rollouts(), metric=metric, layer=layer, progress=self.progress)
             return ReconstructionErrors(
                 result.frame,
                 result.label | dict(domain=self.domain, seed=self.seed, calibration_tokens=self.calibration_tokens),
@@ -202,11 +204,12 @@ class Steps(Parameters):
             pruned=[self._cell_key(s, sparsity, mode) for s in self.sources],
             seed=self.seed,
             **({} if layer == "final" else {"layer": layer}),
+            **({} if metric == "hidden" else {"metric": metric}),
         )
         result = self._cached(
             "errors", key, lambda f: compute().save(f / "data.parquet"), lambda f: ReconstructionErrors.load(f / "data.parquet")
         )
-        result.save(self.folder / "errors" / f"hidden-{layer}-{sparsity:g}-{mode}{self._told_apart()}.parquet")
+        result.save(self.folder / "errors" / f"{metric}-{layer}-{sparsity:g}-{mode}{self._told_apart()}.parquet")
         return result
 
     def _told_apart(self) -> str:

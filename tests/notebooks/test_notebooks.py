@@ -25,7 +25,8 @@ OWN = {
     "calibration_budget": ["token_counts", "trace_caps"],
     "seeds": ["seeds", "claims", "methods"],
 }  # fmt: skip
-NOTEBOOKS = sorted(resource("notebooks").glob("*.ipynb"))
+NOTEBOOKS = [report.path for report in reports.list_reports()]
+INTERACTIVE = ("explore", "playground")
 SMALL = {"problems": 6, "budget": 96, "t_max": 96, "calibration_tokens": 2048, "sparsities": [0.5, 0.6], "batch_size": 16}
 FIGURES = {"figure2_error_heatmap": 6, "generic_text": 1, "runtime_vs_sparsity": 1, "cot_lengths": 5, "solvers": 1, "pruning_report": 3,
            "figure1_pruning_hurts": 1, "table1_math": 1, "table2_code": 1, "table3_on_off_policy": 1, "table4_semi_structured": 1,
@@ -40,7 +41,8 @@ def notebook(request):
 
 class TestAsCommitted:
     def test_all_are_here(self):
-        assert {path.stem for path in NOTEBOOKS} >= set(FIGURES)
+        assert {path.stem for path in NOTEBOOKS} == set(FIGURES)
+        assert {path.stem for path in resource("notebooks").glob("*.ipynb")} == {*FIGURES, *INTERACTIVE}
 
     def test_has_no_outputs_and_is_short(self, notebook):
         content = nbformat.read(notebook, as_version=4)

@@ -1,0 +1,227 @@
+"""What there is to explore: columns of errors, by what they measure, and what is known of the rows beside them."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from racviz.errors import DataError, ParameterError
+from racviz.explorer.pyramid import DENSE, Pyramid, columns_of, make_pyramid, open_pyramid
+
+METRICS = {"hidden": "hidden state", "kl": "KL of the next token, nats", "top1": "top-1 disagreement"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """Errors of one pruned model."""
+
+    label: str
+    pyramid: Pyramid
+    name: str
+    """In the pyramid."""
+
+
+@dataclass
+class Runs:
+    """Columns by group (metric and layer), all along the same sequences; and of the rows what is known beside their errors."""
+
+    groups: dict[str, list[Column]]
+    models: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    """Loads the model of a column, by label; `dense` is the model that was pruned."""
+    problems: dict[str, Any] = field(default_factory=dict)
+    evaluations: Any = None
+    pending: dict[str, Callable[[], list[tuple[str, Pyramid]]]] = field(default_factory=dict)
+    """Groups that are computed when they are first picked."""
+    source: str = ""
+    """What was explored, for the line that opens it again."""
+    cheap: bool = False
+    """Whether models are loaded without being asked for: the embedded ones are."""
+
+    @property
+    def pyramid(self) -> Pyramid:
+        return next(iter(self.groups.values()))[0].pyramid
+
+    def group(self, name: str) -> list[Column]:
+        if name not in self.groups and name in self.pending:
+            self.groups[name] = _columns(self.pending[name](), self.pyramid)
+            del self.pending[name]
+        return self.groups[name]
+
+
+def _group_of(label: Mapping[str, Any]) -> str:
+    metric, layer = label.get("metric", "hidden"), label.get("layer", "final")
+    where = {"final": "last hidden state", "last": "last block's output"}.get(layer, f"output of block {layer}")
+    return where if metric == "hidden" else METRICS.get(metric, metric)
+
+
+def _columns(files: Sequence[tuple[str, Pyramid]], first: Pyramid | None = None) -> list[Column]:
+    """The columns of several pyramids, named by what tells them apart. Raises DataError where they are not along the same sequences."""
+    base = first or files[0][1]
+    parts = {name: _run(pyramid) for name, pyramid in files}
+    common = set.intersection(*map(set, parts.values()))
+    found: list[Column] = []
+    for name, pyramid in files:
+        if pyramid.meta["sequences"] != base.meta["sequences"]:
+            raise DataError(
+                f"the errors {name!r} are {_difference(base, pyramid)}; lay errors along the same rollouts side by side."
+            )
+        for source in pyramid.names:
+            if source != DENSE:
+                label = ", ".join([source, *(part for part in parts[name] if part not in common)])
+                taken = label in {column.label for column in found}
+                found.append(Column(f"{label} ({name})" if taken else label, pyramid, source))
+    if DENSE in files[0][1].names:
+        found.append(Column(DENSE, files[0][1], DENSE))
+    return found
+
+
+def _difference(one: Pyramid, other: Pyramid) -> str:
+    if one.meta["problems"] != other.meta["problems"]:
+        shared = len(set(one.meta["problems"]) & set(other.meta["problems"]))
+        return f"of other problems ({shared} of {one.rows} are the same)"
+    if one.meta["lengths"] == other.meta["lengths"]:
+        return "of other tokens or of another tokenizer, on the same problems"
+    return "along other rollouts, of the same problems"
+
+
+def _run(pyramid: Pyramid) -> list[str]:
+    """What made these errors."""
+    label = pyramid.meta["label"]
+    sparsity = label.get("sparsity")
+    parts = [
+        f"{100 * sparsity:.3g} %" if isinstance(sparsity, int | float) else sparsity,
+        label.get("method"),
+        label.get("mode"),
+    ]
+    return [str(part) for part in parts if part]
+
+
+def open_runs(
+    errors: Any, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None
+) -> Runs:
+    """What to explore from a run folder, a file of errors, `ReconstructionErrors`, a study, or a mapping of names to any of the last
+    three. See `racviz.explore`."""
+    known = Runs({}, {name: _loader(model) for name, model in (models or {}).items()}, evaluations=evaluations)
+    known.problems = {problem.id: problem for problem in problems or ()}
+    if isinstance(errors, Mapping):
+        if not errors:
+            raise ParameterError("errors must name at least one: {'mine': errors, …}.")
+        files = [(str(name), _opened(each)) for name, each in errors.items()]
+    elif isinstance(errors, str | Path) and Path(errors).is_dir():
+        files, known.source = _files(Path(errors)), str(errors)
+        _know_study(known, Path(errors), files)
+    elif hasattr(errors, "errors") and hasattr(errors, "sparsities"):  # a study
+        for sparsity in errors.sparsities:
+            errors.errors(sparsity)
+        errors.write_manifest()
+        return open_runs(errors.folder, models, problems, evaluations)
+    else:
+        files = [("errors", _opened(errors))]
+        known.source = str(errors) if isinstance(errors, str | Path) else ""
+    by_group: dict[str, list[tuple[str, Pyramid]]] = {}
+    for name, pyramid in files:
+        by_group.setdefault(_group_of(pyramid.meta["label"]), []).append((name, pyramid))
+    first = files[0][1]
+    known.groups = {group: _columns(mine, first) for group, mine in by_group.items()}
+    for group in known.groups:
+        known.pending.pop(group, None)
+    return known
+
+
+def _loader(model: Any) -> Callable[[], Any]:
+    return model if callable(model) and not hasattr(model, "tokenizer") else lambda: model
+
+
+def _opened(errors: Any) -> Pyramid:
+    if isinstance(errors, str | Path):
+        return open_pyramid(errors)
+    frame = errors.to_frame() if hasattr(errors, "to_frame") else errors
+    if not hasattr(frame, "columns"):
+        raise ParameterError(
+            f"errors must be ReconstructionErrors, a file of them, a run's folder or a Study; not {type(errors).__name__}."
+        )
+    return make_pyramid(columns_of(frame), getattr(errors, "label", {}))
+
+
+def _files(folder: Path) -> list[tuple[str, Pyramid]]:
+    inner = folder / "errors" if (folder / "errors").is_dir() else folder
+    there = (path for path in inner.glob("*.parquet") if not path.name.startswith("."))
+    found = sorted(
+        there, key=lambda path: ("-final-" not in path.name, "=" in path.name, path.name)
+    )  # the study's own errors first
+    if not found:
+        raise DataError(
+            f"the folder {folder} holds no errors/*.parquet. The report figure2_error_heatmap writes them, as do Study.errors and "
+            "ReconstructionErrors.save; a run that is still at work has them once they are whole."
+        )
+    made = [(path.stem, open_pyramid(path)) for path in found]
+    # other problems or rollouts than those of the first lie in a run's folder where its parameters were changed in between
+    newest = max(found, key=lambda path: path.stat().st_mtime).stem
+    base = dict(made)[newest].meta["sequences"]
+    return [(name, each) for name, each in made if each.meta["sequences"] == base]
+
+
+def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]]) -> None:
+    """What the run's parameters lead to: problems, models, answers, errors of other metrics and layers. None where they lead nowhere."""
+    try:
+        parameters = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["parameters"]
+    except (OSError, ValueError, KeyError):
+        return
+    from racviz.problems import load_problems
+    from racviz.store import resource
+
+    try:
+        where = parameters["test_problems"] or parameters["domain"]
+        known.problems = known.problems or {
+            each.id: each for each in load_problems(where, split="test", limit=parameters["problems"])
+        }
+        known.cheap = (resource("data/models") / parameters["model"]).is_dir()
+    except (ParameterError, DataError, OSError, KeyError, TypeError):
+        return  # several values of a parameter, or problems that are gone: errors can be explored all the same
+
+    @functools.cache
+    def study():
+        from racviz.study import study_from
+
+        return study_from(parameters | {"run": str(folder.resolve())})
+
+    known.models.setdefault("dense", lambda: study().dense)
+    hidden = [(name, each) for name, each in files if _group_of(each.meta["label"]) == "last hidden state"]
+    for column in _columns(hidden or files):
+        label = column.pyramid.meta["label"]
+        if column.name in parameters["sources"] and "sparsity" in label and label.get("method") == parameters["method"]:
+            cell = column.name, label["sparsity"], label.get("mode")
+            known.models.setdefault(column.label, lambda cell=cell: study().prune(*cell))
+    if known.evaluations is None and (folder / "results.csv").exists():
+        known.evaluations = study().evaluations(ids=True)
+
+    def compute(metric: str) -> list[tuple[str, Pyramid]]:
+        labels = [each.meta["label"] for _, each in hidden or files]
+        cells = {
+            (label["sparsity"], label.get("mode"))
+            for label in labels
+            if label.get("method") == parameters["method"] and "sparsity" in label
+        }
+        return [
+            (f"{metric} {sparsity} {mode}", _opened(study().errors(sparsity, mode, metric=metric)))
+            for sparsity, mode in sorted(cells)
+        ]
+
+    known.pending = {METRICS[metric]: lambda metric=metric: compute(metric) for metric in ("kl", "top1")}
+
+
+def row_values(runs: Runs, kind: str) -> np.ndarray | None:
+    """`[rows]`: the difficulty of each problem, or the share of its right answers over all that were given; None where it is unknown."""
+    names = [name.split(" #")[0] for name in runs.pyramid.meta["problems"]]
+    if kind == "difficulty":
+        levels = [getattr(runs.problems.get(name), "difficulty", None) for name in names]
+        return None if all(level is None for level in levels) else np.array([np.nan if v is None else v for v in levels], float)
+    if runs.evaluations is None or "correct" not in runs.evaluations:
+        return None
+    share = runs.evaluations.groupby("problem_id")["correct"].mean()
+    found = share.reindex(names).to_numpy(float)
+    return None if np.isnan(found).all() else found

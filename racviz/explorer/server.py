@@ -1,0 +1,95 @@
+"""The explorer for those who do not write notebooks: a page at 127.0.0.1 that asks the session of this process."""
+
+import json
+import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from racviz.errors import StorageError
+from racviz.explorer.export import page
+from racviz.explorer.session import Session
+
+LARGEST = 1 << 16
+"""Bytes of a request."""
+
+ASK = """
+async (what) => {
+  const answer = await fetch("ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) });
+  if (!answer.ok) return [{ error: `the explorer's process does not answer (${answer.status}); is it still running?` }, []];
+  const bytes = await answer.arrayBuffer(), head = new DataView(bytes).getUint32(0);
+  const said = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, head))), arrays = [];
+  let at = 4 + head;
+  for (const size of said.sizes) { arrays.push(bytes.slice(at, at + size)); at += size; }
+  return [said.data, arrays];
+}
+"""
+
+
+class Server:
+    """Serves one session at an address that only who was told it knows. As a context it runs in a thread of its own."""
+
+    def __init__(self, session: Session, port: int = 0) -> None:
+        key, lock = secrets.token_urlsafe(16), threading.Lock()
+        shown = page(session, ask=ASK).encode()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self._known("/"):
+                    self._send(200, shown, "text/html; charset=utf-8")
+
+            def do_POST(self) -> None:
+                if not self._known("/ask"):
+                    return
+                size = self.headers.get("Content-Length", "")
+                if not size.isdigit() or int(size) > LARGEST:
+                    return self._send(413, b"", "text/plain")
+                try:
+                    request = json.loads(self.rfile.read(int(size)))
+                except ValueError:
+                    return self._send(400, b"", "text/plain")
+                with lock:
+                    data, arrays = session.handle(request if isinstance(request, dict) else {})
+                head = json.dumps({"data": data, "sizes": [len(each) for each in arrays]}).encode()
+                self._send(200, b"".join([len(head).to_bytes(4, "big"), head, *arrays]), "application/octet-stream")
+
+            def _known(self, rest: str) -> bool:
+                """Another page in the same browser knows neither the key nor may it name another host as this one."""
+                host = self.headers.get("Host", "").rsplit(":", 1)[0]
+                if self.path == f"/{key}{rest}" and host in ("127.0.0.1", "localhost"):
+                    return True
+                self._send(404, b"", "text/plain")
+                return False
+
+            def _send(self, status: int, body: bytes, kind: str) -> None:
+                self.send_response(status)
+                for name, value in (("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")):
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing is logged."""
+
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        except OSError as error:
+            raise StorageError(
+                f"port {port} of this machine cannot be used: {error.strerror}. Take another --port, or none."
+            ) from error
+        self.address = f"http://127.0.0.1:{self._server.server_port}/{key}/"
+
+    def serve(self) -> None:
+        """Until interrupted."""
+        try:
+            self._server.serve_forever()
+        finally:
+            self._server.server_close()
+
+    def __enter__(self) -> "Server":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,27 @@
+"""The explorer in a notebook: the session in the kernel, its face in the browser, messages between them."""
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+
+from racviz.explorer.session import Session
+
+STATIC = Path(__file__).parent / "static"
+
+
+class ExplorerWidget(anywidget.AnyWidget):
+    """Hands the face's requests to a session, and its answers back with the request's number."""
+
+    _esm = STATIC / "explorer.js"
+    _css = STATIC / "explorer.css"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.on_msg(self._heard)
+
+    def _heard(self, _: Any, request: dict[str, Any], __: Any) -> None:
+        number, view = request.pop("number", None), request.pop("view", None)
+        data, arrays = self._session.handle(request)
+        self.send({"number": number, "view": view, "data": data}, arrays)

@@ -1,0 +1,496 @@
+"""The explorer's numbers against float64 sums of the artefact; its choices, its exports, and what it says of odd errors."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+import racviz as rv
+from racviz.errors import DataError, ParameterError, StorageError
+from racviz.explorer import Session
+from racviz.explorer.at_token import at_token
+from racviz.explorer.export import page, selection
+from racviz.explorer.pyramid import columns_of, levels, make_pyramid, open_pyramid
+from racviz.explorer.runs import open_runs
+from racviz.explorer.server import Server
+from racviz.explorer.view import NO_ERROR, NO_ERROR_BELOW, NOT_FINITE, class_of, clusters, picture
+from racviz.reconstruction import ReconstructionErrors
+
+NASTY = ["<script>alert(1)</script>", "</div>", "&amp;", "\u202eabc", "\x1b[31mred", "👩‍🚀", "\n", "</script><b>"]
+
+
+def frame_of(rows: int = 12, longest: int = 90, seed: int = 0) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    parts = []
+    for row in range(rows):
+        length = int(draw.integers(longest // 3, longest + 1))
+        t_in = int(draw.integers(1, max(2, length // 2)))
+        ids = draw.integers(0, 6, length)
+        texts = np.array(["7", "+", "cat", "\n", "</think>", "?"])[ids]
+        parts.append(
+            pd.DataFrame(
+                dict(
+                    problem_id=f"p{row}",
+                    position=range(length),
+                    token_id=ids,
+                    token=texts,
+                    phase=["prompt"] * t_in + ["decode"] * (length - t_in),
+                    norm_dense=draw.lognormal(3, 0.1, length).astype("f4"),
+                    e_prompt=draw.lognormal(0, 1, length).astype("f4"),
+                    e_rac=draw.lognormal(0, 1, length).astype("f4"),
+                )
+            )  # fmt: skip
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def frame():
+    return frame_of()
+
+
+@pytest.fixture
+def errors(frame):
+    return ReconstructionErrors(frame, {"model": "m", "metric": "hidden", "layer": "final", "sparsity": 0.5})
+
+
+@pytest.fixture
+def file(errors, tmp_path):
+    errors.save(tmp_path / "errors.parquet")
+    return tmp_path / "errors.parquet"
+
+
+def session(errors, **view) -> Session:
+    return rv.explore(errors, **view).session
+
+
+def dense(frame: pd.DataFrame, column: str, align: str = "start") -> np.ndarray:
+    """`[rows, columns]` float64 with NaN where there is no token, in the order of the frame; aligned at 2^k columns of prompt."""
+    t_in = frame[frame["phase"] == "prompt"].groupby("problem_id", sort=False).size()
+    names = list(frame["problem_id"].unique())
+    origin = 0 if align == "start" else 2 ** int(np.ceil(np.log2(max(1, t_in.max()))))
+    out = np.full((len(names), origin + int(frame["position"].max()) + 1), np.nan)
+    for row, name in enumerate(names):
+        mine = frame[frame["problem_id"] == name]
+        out[row, mine["position"] + (origin - t_in[name] if origin else 0)] = mine[column]
+    return out
+
+
+def asked(session: Session, x=None, y=None, pixels=(4096, 4096)) -> tuple[dict, np.ndarray]:
+    about = session.about()[0]
+    x, y = x or [0, about["columns"]], y or [0, about["rows"]]
+    head, (ratio, _) = session.picture(list(x), list(y), list(pixels))
+    return head, np.frombuffer(ratio, "f4").reshape(head["shape"])
+
+
+class TestPyramid:
+    def test_levels_are_sums_of_two_four_eight(self):
+        finest = np.random.default_rng(0).random((3, 11))
+        for k, level in enumerate(levels(finest)):
+            padded = np.pad(finest, ((0, 0), (0, (-11) % 2**k)))
+            np.testing.assert_allclose(level, padded.reshape(3, -1, 2**k).sum(2))
+        assert level.shape == (3, 1)
+
+    def test_at_full_zoom_every_cell_is_the_artefact(self, file, frame):
+        for align in ("start", "boundary"):
+            _, shown = asked(session(file, order="given", align=align))
+            wanted = dense(frame, "e_prompt", align) / dense(frame, "e_rac", align)
+            wanted = wanted[:, : shown.shape[1]]
+            np.testing.assert_array_equal(np.isnan(shown), np.isnan(wanted))
+            np.testing.assert_allclose(shown, wanted, rtol=1e-6)
+
+    @settings(max_examples=40, deadline=None)
+    @given(some.data())
+    def test_every_bin_is_the_ratio_of_its_sums(self, data):
+        frame = frame_of(
+            rows=data.draw(some.integers(1, 9)), longest=data.draw(some.integers(6, 70)), seed=data.draw(some.integers(0, 99))
+        )
+        align = data.draw(some.sampled_from(["start", "boundary"]))
+        made = session(ReconstructionErrors(frame, {}), order="given", align=align)
+        about = made.about()[0]
+        x = sorted([data.draw(some.floats(0, about["columns"])), data.draw(some.floats(0, about["columns"]))])
+        y = sorted([data.draw(some.integers(0, about["rows"])), data.draw(some.integers(0, about["rows"]))])
+        head, shown = asked(made, x, y, [data.draw(some.integers(1, 40)), data.draw(some.integers(1, 12))])
+        top, bottom = (np.nan_to_num(dense(frame, f"e_{name}", align)) for name in ("prompt", "rac"))
+        for r in range(shown.shape[0]):
+            rows = slice(head["first"] + r * head["group"], min(head["first"] + (r + 1) * head["group"], max(y[1], y[0] + 1)))
+            for c in range(shown.shape[1]):
+                part = slice(head["start"] + c * head["width"], head["start"] + (c + 1) * head["width"])
+                over, under = top[rows, part].sum(), bottom[rows, part].sum()
+                if under == 0:
+                    assert np.isnan(shown[r, c])
+                else:
+                    assert shown[r, c] == pytest.approx(over / under, rel=1e-5)
+        assert head["start"] <= x[0] and head["start"] + shown.shape[1] * head["width"] >= min(x[1], about["columns"])
+
+    def test_aligned_at_the_boundary_no_bin_mixes_the_phases(self, errors, frame):
+        made = session(errors, align="boundary", order="given")
+        origin = made.about()[0]["origin"]
+        for pixels in (1, 3, 7, 30):
+            head, _ = asked(made, pixels=(pixels, 99))
+            assert head["start"] % head["width"] == 0 and (origin % head["width"] == 0 or head["width"] > origin)
+
+    def test_is_made_once_and_again_when_the_file_is_another(self, file, errors):
+        first = open_pyramid(file)
+        stamp = (first.folder / "meta.json").stat().st_mtime_ns
+        assert open_pyramid(file).folder == file.with_name("errors.parquet.pyramid")
+        assert (first.folder / "meta.json").stat().st_mtime_ns == stamp
+        ReconstructionErrors(frame_of(rows=5), errors.label).save(file)
+        assert open_pyramid(file).rows == 5
+        assert [path.name for path in file.parent.iterdir() if ".tmp" in path.name or path.name.startswith(".")] == []
+
+    def test_where_one_may_not_write_it_is_made_elsewhere(self, file, monkeypatch):
+        def refuse(*_, **__):
+            raise PermissionError(13, "no")
+
+        monkeypatch.setattr("racviz.explorer.pyramid.tempfile.mkdtemp", refuse)
+        from racviz.explorer import pyramid
+
+        monkeypatch.setattr(pyramid.tempfile, "TemporaryDirectory", _own_folder(file.parent))
+        made = open_pyramid(file)
+        assert made.rows == 12 and not file.with_name("errors.parquet.pyramid").exists()
+
+    def test_one_row_one_token_and_a_hundred_thousand(self):
+        one = pd.DataFrame(dict(problem_id=["a"], position=[0], phase=["decode"], e_x=[2.0], e_y=[1.0]))
+        head, shown = asked(session(one))
+        assert shown.tolist() == [[2.0]] and head["boundary"] == [0]
+        n = 100_000
+        phase = ["prompt"] * 10 + ["decode"] * (n - 10)
+        long = pd.DataFrame(dict(problem_id="a", position=range(n), phase=phase, e_x=np.full(n, 3.0), e_y=np.full(n, 2.0)))
+        head, shown = asked(session(long), pixels=(1000, 400))
+        assert head["width"] == 128 and shown.shape == (1, 782) and np.allclose(shown, 1.5)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda f: f.drop(columns="phase"), "phase is missing"),
+            (lambda f: f.drop(columns=["e_prompt", "e_rac"]), "at least one pruned model"),
+            (lambda f: f.iloc[:0], "at least one token; they are empty"),
+            (lambda f: pd.concat([f, f.iloc[:1]]), "each position of a problem once"),
+            (lambda f: f[f["position"] != 3], "without gaps"),
+            (
+                lambda f: f.assign(phase=np.where(f["phase"] == "prompt", "decode", "prompt")),
+                "prompt's tokens of a problem before",
+            ),
+            (lambda f: f.assign(position=f["position"] - 1), "positions from 0 on"),
+        ],
+    )
+    def test_what_is_no_errors_is_said(self, frame, change, message):
+        with pytest.raises(DataError, match=message):
+            make_pyramid(columns_of(change(frame)), {})
+
+
+def _own_folder(inside: Path):
+    class Folder:
+        def __init__(self, **_):
+            self.name = str(inside / "elsewhere")
+            Path(self.name).mkdir()
+
+    return Folder
+
+
+class TestOddErrors:
+    def test_not_finite_zero_and_both_zero_are_shown_as_such(self, frame):
+        part = frame[frame["problem_id"] == "p0"].reset_index(drop=True)
+        part.loc[0, "e_prompt"], part.loc[1, "e_rac"], part.loc[2, "e_rac"] = np.nan, np.inf, 0.0
+        part.loc[3, ["e_prompt", "e_rac"]] = 0.0
+        part.loc[4, "e_prompt"] = -1.0
+        made = session(part)
+        _, shown = asked(made)
+        assert shown[0, :5].tolist() == [NOT_FINITE, NOT_FINITE, NO_ERROR_BELOW, NO_ERROR, NOT_FINITE]
+        assert made.about()[0]["unusable"] == 3
+        head, whole = asked(made, pixels=(1, 1))
+        good = part.drop(index=[0, 1, 4])
+        assert whole[0, 0] == pytest.approx(good["e_prompt"].sum() / good["e_rac"].sum(), rel=1e-6)
+
+    def test_all_ratios_equal(self, frame):
+        made = session(frame.assign(e_prompt=frame["e_rac"]))
+        assert made.limit == 1.0 and np.allclose(asked(made)[1][np.isfinite(asked(made)[1])], 1.0)
+
+    def test_no_error_at_all(self, frame):
+        made = session(frame.assign(e_prompt=0.0, e_rac=0.0))
+        assert set(np.unique(asked(made)[1][~np.isnan(asked(made)[1])])) == {NO_ERROR}
+        assert "no token that is shown and has an error" in made.handle({"ask": "jump"})[0]["error"]
+
+    def test_errors_of_other_problems_or_tokens_are_not_laid_side_by_side(self, errors, frame):
+        others = ReconstructionErrors(frame.assign(problem_id=frame["problem_id"].replace("p3", "q3")), {})
+        with pytest.raises(DataError, match=r"'b' are of other problems \(11 of 12 are the same\)"):
+            rv.explore({"a": errors, "b": others})
+        with pytest.raises(DataError, match="of other tokens or of another tokenizer"):
+            rv.explore({"a": errors, "b": frame.assign(token_id=frame["token_id"] + 1)})
+        with pytest.raises(DataError, match="along other rollouts"):
+            rv.explore({"a": errors, "b": frame[~((frame["problem_id"] == "p0") & (frame["position"] > 20))]})
+
+    def test_folders_and_files_that_hold_none(self, tmp_path, file):
+        with pytest.raises(DataError, match=r"holds no errors/\*\.parquet"):
+            rv.explore(_empty(tmp_path))
+        with pytest.raises(DataError, match="cannot be read: No such file"):
+            rv.explore(tmp_path / "none.parquet")
+        half = tmp_path / "half.parquet"
+        half.write_bytes(file.read_bytes()[:500])
+        with pytest.raises(DataError, match="is still being written"):
+            rv.explore(half)
+        with pytest.raises(ParameterError, match="a run's folder or a Study; not int"):
+            rv.explore(3)
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "run" / "errors").mkdir(parents=True)
+    (folder / "run" / "errors" / ".x.parquet.tmp").write_text("")
+    return folder / "run"
+
+
+class TestChoices:
+    def test_rows_in_order(self, errors, frame):
+        sizes = frame.groupby("problem_id", sort=False).agg(
+            length=("position", "size"), top=("e_prompt", "sum"), low=("e_rac", "sum")
+        )
+        sizes["t_in"] = (frame["phase"] == "prompt").groupby(frame["problem_id"], sort=False).sum()
+        names = np.array(sizes.index)
+        for order, by in (
+            ("prompt length", sizes["t_in"]),
+            ("length", sizes["length"]),
+            ("mean ratio", sizes["top"] / sizes["low"]),
+        ):
+            made = session(errors, order=order)
+            assert (np.diff(by[names[made.order]].to_numpy()) >= -1e-6).all(), order
+        assert sorted(session(errors, order="cluster").order) == list(range(12))
+
+    def test_clusters_bring_like_rows_together(self):
+        draw = np.random.default_rng(0)
+        profiles = 2.0 ** (np.where(np.arange(20) % 2, 1, -1)[:, None] * np.ones((20, 16)) + draw.normal(0, 0.1, (20, 16)))
+        kind = clusters(profiles) % 2
+        assert (np.diff(kind) != 0).sum() == 1
+        assert sorted(clusters(np.vstack([profiles] * 160))) == list(range(3200)) and clusters(profiles[:1]).tolist() == [0]
+
+    def test_classes_of_tokens(self):
+        told = {"7": "digits", " 42": "digits", "+": "operators", " =": "operators", "cat": "words", "x1": "words", "\n": "newline",
+                ".\n\n": "newline", "</think>": "end of thought", "[/THINK]": "end of thought", " ": "other", "": "other",
+                "½": "other"}  # fmt: skip
+        assert {token: class_of(token) for token in told} == told
+
+    @pytest.mark.parametrize(("phase", "tokens"), [("prompt", "all"), ("decode", "digits"), ("all", "newline")])
+    @pytest.mark.parametrize("align", ["start", "boundary"])
+    def test_filters_leave_what_they_say(self, errors, frame, phase, tokens, align):
+        made = session(errors, phase=phase, tokens=tokens, align=align, order="given")
+        keep = (frame["phase"] == phase) | (phase == "all")
+        keep &= (frame["token"].map(class_of) == tokens) | (tokens == "all")
+        left = frame[keep]
+        got = selection(made)
+        assert len(got) == len(left) and got["e_prompt"].sum() == pytest.approx(left["e_prompt"].sum(), rel=1e-5)
+        _, whole = asked(made, pixels=(1, 1))
+        assert whole[0, 0] == pytest.approx(left["e_prompt"].sum() / left["e_rac"].sum(), rel=1e-5)
+
+    def test_answers_difficulty_and_accuracy_when_they_are_known(self, errors):
+        problems = [rv.Problem(f"p{k}", f"{k}?", str(k), difficulty=12 - k) for k in range(12)]
+        answers = pd.DataFrame(
+            [dict(source=source, sparsity=s, problem_id=f"p{k}", sample=0, correct=(k % 3 == 0) == (source == "dense"), answer=f"{k}")
+             for source, s in (("dense", 0.0), ("rac", 0.5)) for k in range(11)]
+        )  # fmt: skip
+        made = rv.explore(errors, problems=problems, evaluations=answers, order="difficulty").session
+        assert made.order.tolist() == list(range(11, -1, -1))
+        made.choose(answers="dense: right", order="accuracy")
+        assert sorted(made.order) == [0, 3, 6, 9]
+        made.choose(answers="rac, 50 %: wrong")
+        assert sorted(made.order) == [0, 3, 6, 9], "p11, which was not answered, is neither"
+        told = made.token(0, 3)[0]
+        assert told["key"] == told["problem"][1:] and [one["model"] for one in told["answers"]] == ["dense", "rac, 50 %"]
+
+    @pytest.mark.parametrize(
+        ("choices", "message"),
+        [
+            (dict(order="difficulty"), "needs problems, which these errors come without"),
+            (dict(order="accuracy"), "needs evaluations"),
+            (dict(order="size"), "order must be one of 'given'"),
+            (dict(numerator="promt"), "Did you mean 'prompt'"),
+            (dict(limit=-1), "limit must be a number from 0"),
+            (dict(limit="2"), "limit must be a number from 0"),
+            (dict(colour="red"), "parameter must be one of"),
+            (dict(errors_of="kl"), "errors_of must be one of 'last hidden state'"),
+            (dict(answers="dense: right"), "Pass evaluations"),
+        ],
+    )
+    def test_what_cannot_be_is_said(self, errors, choices, message):
+        with pytest.raises(ParameterError, match=message):
+            rv.explore(errors, **choices)
+
+    def test_a_choice_that_cannot_be_leaves_the_view(self, errors):
+        made = session(errors)
+        before = made.about()[0]
+        assert "tokens must be one of" in made.handle(dict(ask="choose", tokens="verbs"))[0]["error"]
+        assert "ask must be one of" in made.handle(dict(ask="dance"))[0]["error"]
+        assert "place must be 0 to 11" in made.handle(dict(ask="token", place=99, column=0))[0]["error"]
+        assert "error" in made.handle(dict(ask="picture", x=[0, float("nan")], y=[0, 1], pixels=[10, 10]))[0]
+        assert "error" in made.handle(dict(ask="picture", wrong=1))[0]
+        assert made.about()[0] == before
+
+    def test_the_line_opens_what_is_seen(self, file):
+        made = session(file)
+        made.choose(order="length", tokens="digits", align="boundary", limit=2.5)
+        again = eval(made.line(), {"rv": rv})  # our own line
+        np.testing.assert_array_equal(asked(again.session)[1], asked(made)[1])
+
+    def test_runs_side_by_side(self, errors, frame):
+        other = ReconstructionErrors(frame.assign(e_rac=2 * frame["e_rac"]), errors.label | {"sparsity": 0.6})
+        kl = ReconstructionErrors(frame.assign(e_rac=0.5), errors.label | {"metric": "kl"})
+        made = session({"half": errors, "more": other, "kl": kl}, numerator="rac, 60 %", denominator="rac, 50 %")
+        assert np.allclose(asked(made)[1][np.isfinite(asked(made)[1])], 2.0)
+        made.choose(errors_of="KL of the next token, nats")
+        assert made.about()[0]["choices"]["numerator"] == ["prompt", "rac"], "a norm says nothing about nats"
+
+
+class TestTokens:
+    def test_strip_and_errors_of_a_token(self, errors, frame):
+        made = session(errors, order="given")
+        mine = frame[frame["problem_id"] == "p4"].reset_index(drop=True)
+        told = made.token(4, 17)[0]
+        assert (told["problem"], told["position"], told["t_in"]) == ("p4", 17, (mine["phase"] == "prompt").sum())
+        assert told["texts"] == mine["token"].tolist() and told["at"] == 17
+        np.testing.assert_allclose(told["ratios"], mine["e_prompt"] / mine["e_rac"], rtol=1e-6)
+        assert told["numerator"] == pytest.approx(mine["e_prompt"][17]) and "model not loaded" in told["live"]["reason"]
+        json.dumps(told, allow_nan=False)
+
+    def test_jumps_go_through_the_largest_errors_that_are_shown(self, errors, frame):
+        made = session(errors, phase="decode")
+        left = frame[frame["phase"] == "decode"].sort_values("e_prompt", ascending=False)
+        for number in range(4):
+            told = made.jump(number)[0]
+            assert (told["problem"], told["position"]) == tuple(left.iloc[number][["problem_id", "position"]])
+
+    def test_what_models_say_next_and_where_their_layers_part(self, tiny, errors):
+        import torch
+
+        ids = np.array(tiny.render("What is 2 + 3?"))
+        known = rv.load_problems("arithmetic", split="calibration")
+        calibration = rv.calibration_set("prompt", tiny, problems=known, tokens=2000)
+        pruned = rv.prune(tiny, calibration, method="magnitude", sparsity=0.5, progress=False)
+        told = at_token({"dense": tiny, "x": pruned}, ids)
+        with torch.inference_mode():
+            out = [each.model(torch.tensor(ids)[None], output_hidden_states=True) for each in (tiny, pruned)]
+        best = torch.softmax(out[0].logits[0, -1].double(), -1).sort(descending=True)
+        assert [one["text"] for one in told["next"]["dense"]] == [tiny.tokenizer.decode([int(i)]) for i in best.indices[:5]]
+        np.testing.assert_allclose([one["probability"] for one in told["next"]["dense"]], best.values[:5], rtol=1e-4)
+        a, b = (each.hidden_states[1][0, -1].double() for each in out)  # after the first block
+        assert told["layers"]["x"][0] == pytest.approx(float((a - b).norm() / a.norm()), rel=1e-4)
+        assert len(told["layers"]["x"]) == len(tiny.model.base_model.layers)
+
+    def test_models_are_loaded_when_asked_for(self, tiny, errors):
+        loaded = []
+        made = rv.explore(errors, models={"dense": lambda: loaded.append("dense") or tiny}).session
+        assert made.token(0, 3)[0]["live"] == {"reason": "model not loaded", "loadable": True} and loaded == []
+        made.load()
+        assert len(made.token(0, 3)[0]["live"]["next"]["dense"]) == 5 and loaded == ["dense"]
+        broken = rv.explore(errors, models={"dense": lambda: 1 / 0}).session
+        broken.load()
+        assert "model not loaded: ZeroDivisionError" in broken.token(0, 3)[0]["live"]["reason"]
+
+
+class TestKeeping:
+    def test_tables_are_the_tokens_that_are_seen(self, errors, frame, tmp_path):
+        explorer = rv.explore(errors, order="given")
+        asked(explorer.session, [5.0, 20.0], [2, 6])
+        wanted = frame[frame["problem_id"].isin([f"p{k}" for k in range(2, 6)]) & frame["position"].between(5, 19)]
+        pd.testing.assert_frame_equal(pd.read_csv(explorer.save(tmp_path / "x.csv"))[["problem_id", "position", "token_id"]],
+                                      wanted[["problem_id", "position", "token_id"]].reset_index(drop=True))  # fmt: skip
+        kept = pd.read_parquet(explorer.save(tmp_path / "x.parquet"))
+        np.testing.assert_allclose(kept["ratio"], wanted["e_prompt"] / wanted["e_rac"], rtol=1e-6)
+        assert kept["phase"].tolist() == wanted["phase"].tolist()
+
+    def test_a_page_holds_no_text_of_a_model_as_html(self, errors, tmp_path):
+        texts, ids = np.array(NASTY), errors.frame["token_id"]
+        frame = errors.frame.assign(token=texts[ids % len(texts)], problem_id="<img src=x>" + errors.frame["problem_id"])
+        text = (
+            rv.explore(ReconstructionErrors(frame, {"model": "</script><i>"}))
+            .save(tmp_path / "x.html")
+            .read_text(encoding="utf-8")
+        )
+        assert text.count("<script") == 1 and text.count("</script>") == 1 and "<img" not in text and "</div>" not in text
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), "nothing is loaded from elsewhere"
+
+    def test_a_large_page_holds_bins(self):
+        made = session(ReconstructionErrors(frame_of(rows=40, longest=30_000), {}))
+        assert len(page(made)) < 8e6
+
+    def test_other_endings_and_no_browser(self, errors, tmp_path, monkeypatch):
+        with pytest.raises(ParameterError, match="must end in .html, .png, .svg, .csv or .parquet; not 'x.pdf'"):
+            rv.explore(errors).save(tmp_path / "x.pdf")
+        monkeypatch.setenv("PATH", "")
+        with pytest.raises(StorageError, match="needs a browser, and none of chromium"):
+            rv.explore(errors).save(tmp_path / "x.png")
+
+    def test_without_a_notebook_there_is_the_static_figure(self, errors, monkeypatch):
+        explorer = rv.explore(errors, phase="decode")
+        assert "12 problems" in repr(explorer)
+        figure = explorer.figure()
+        assert (
+            figure.data[0].type == "heatmap"
+            and np.isfinite(figure.data[0].z).sum() == (errors.frame["phase"] == "decode").sum()
+        )
+        assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_()
+        monkeypatch.setenv("RACVIZ_STATIC", "1")
+        assert "application/vnd.jupyter.widget-view+json" not in explorer._repr_mimebundle_()
+
+
+class TestServer:
+    def test_answers_who_knows_its_address_and_nobody_else(self, errors):
+        made = session(errors)
+        with Server(made) as server:
+            with urllib.request.urlopen(server.address) as answer:
+                assert b'id="explorer"' in answer.read()
+            body = json.dumps(dict(ask="picture", x=[0, 90], y=[0, 12], pixels=[50, 50])).encode()
+            with urllib.request.urlopen(server.address + "ask", body) as answer:
+                raw = answer.read()
+            size = int.from_bytes(raw[:4], "big")
+            said = json.loads(raw[4 : 4 + size])
+            ratio = np.frombuffer(raw[4 + size : 4 + size + said["sizes"][0]], "f4")
+            np.testing.assert_array_equal(ratio.reshape(said["data"]["shape"]), asked(made, [0, 90], [0, 12], [50, 50])[1])
+            base = server.address.rsplit("/", 2)[0]
+            for url, host in ((f"{base}/", None), (f"{base}/guess/", None), (server.address, "evil.example")):
+                request = urllib.request.Request(url, headers={"Host": host} if host else {})
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    urllib.request.urlopen(request)
+            for body, status in ((b"{", "400"), (b"x" * 70_000, "413")):
+                with pytest.raises(urllib.error.HTTPError, match=status):
+                    urllib.request.urlopen(server.address + "ask", body)
+            with pytest.raises(StorageError, match="cannot be used"):
+                Server(made, int(base.rsplit(":", 1)[1]))
+
+
+def test_a_run_of_a_study_has_its_problems_models_and_other_metrics(tiny_folder, tmp_path):
+    from racviz.store import Store
+
+    study = rv.Study(model=str(tiny_folder), sources=("prompt", "rac"), sparsities=(0.5,), problems=4, budget=48, t_max=48,
+                     calibration_tokens=2048, run=str(tmp_path / "run"), store=Store(tmp_path / "store"), progress=False)  # fmt: skip
+    study.errors(0.5)
+    study.write_manifest()
+    runs = open_runs(study.folder)
+    assert set(runs.problems) == {problem.id for problem in study.test()} and set(runs.models) == {"dense", "prompt", "rac"}
+    assert list(runs.pending) == ["KL of the next token, nats", "top-1 disagreement"]
+
+
+def test_top1_disagreement_is_counted(tiny):
+    test = rv.load_problems("arithmetic", split="test", limit=3)
+    rollouts = rv.generate_traces(tiny, test, rv.Sampling(40, temperature=0.0), progress=False)
+    calibration = rv.calibration_set("prompt", tiny, problems=rv.load_problems("arithmetic", split="calibration"), tokens=2000)
+    pruned = rv.prune(tiny, calibration, method="magnitude", sparsity=0.6, progress=False)
+    found = rv.reconstruction_errors(tiny, {"x": pruned}, rollouts, metric="top1", progress=False).frame
+    import torch
+
+    for trace in rollouts:
+        ids = torch.tensor([[*trace.prompt_ids, *trace.output_ids]])
+        with torch.inference_mode():
+            a, b = (each.model(ids).logits[0].argmax(-1) for each in (tiny, pruned))
+        np.testing.assert_array_equal(found.loc[found["problem_id"] == trace.problem_id, "e_x"], (a != b).float())
+    assert 0 < found["e_x"].mean() < 1
+
+
+def test_a_picture_of_many_rows_groups_them():
+    made = session(ReconstructionErrors(frame_of(rows=50, longest=20), {}), order="given")
+    found = picture(made.layers, made.order, (0, 20), (0, 50), (20, 7))
+    assert found.ratio.shape[0] == 7 and found.group == 8
