@@ -432,7 +432,9 @@ class TestKeeping:
             figure.data[0].type == "heatmap"
             and np.isfinite(figure.data[0].z).sum() == (errors.frame["phase"] == "decode").sum()
         )
-        assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_()
+        bundle = explorer._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in bundle and bundle["text/html"].startswith("<iframe")
+        assert bundle["text/html"].count("<") == 2, "the page is escaped within its frame"
         monkeypatch.setenv("RACVIZ_STATIC", "1")
         assert "application/vnd.jupyter.widget-view+json" not in explorer._repr_mimebundle_()
 

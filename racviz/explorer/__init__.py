@@ -1,17 +1,20 @@
 """The heatmap at full size: zoom, pan, filter, and read every token, in a notebook, in a browser, or on a page that stands alone."""
 
+import html
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from racviz.errors import ParameterError
-from racviz.explorer.export import save, selection
+from racviz.explorer.export import page, save, selection
 from racviz.explorer.runs import Runs, open_runs
 from racviz.explorer.session import Session
 
 __all__ = ["Explorer", "Runs", "Session", "explore"]
 
+EXPORTED = 60_000
+"""Bins of the page that a notebook's output carries for its export; of larger errors they are coarser."""
 STATIC = "RACVIZ_STATIC"
 """Set in the kernels of reports, whose pages have no kernel behind them."""
 
@@ -60,12 +63,18 @@ class Explorer:
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        figure = self.figure()
+        """The widget; for where there is no kernel behind it, the static figure (a report) or a page within the page (an export)."""
         if os.environ.get(STATIC):
-            return figure._repr_mimebundle_() or {"text/plain": repr(self)}
+            return self.figure()._repr_mimebundle_() or {"text/plain": repr(self)}
         shown = self.widget._repr_mimebundle_()
-        bundle = shown[0] if isinstance(shown, tuple) else shown
-        return {"text/plain": repr(self), **(bundle or {})}
+        bundle = (shown[0] if isinstance(shown, tuple) else shown) or {}
+        alone = html.escape(page(self.session, cells=EXPORTED))
+        frame = f'<iframe title="explorer" style="width:100%;height:720px;border:0" sandbox="allow-scripts" srcdoc="{alone}"></iframe>'
+        return {
+            "text/plain": repr(self),
+            "text/html": frame,
+            **{key: value for key, value in bundle.items() if key != "text/plain"},
+        }
 
 
 def explore(

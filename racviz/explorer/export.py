@@ -24,11 +24,12 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "microsof
 SIZE = (1200, 640)
 
 
-def page(session: Session, ask: str = "", view: str = "null") -> str:
-    """A page of HTML that holds all it needs. ask: JavaScript of a function that answers requests; else the page answers itself."""
+def page(session: Session, ask: str = "", view: str = "null", cells: int = CELLS) -> str:
+    """A page of HTML that holds all it needs. ask: JavaScript of a function that answers requests; else the page answers itself, from so
+    many bins (cells) at most."""
     face = (STATIC / "explorer.js").read_text(encoding="utf-8").replace("</", "<\\/")
     offline = "" if ask else (STATIC / "offline.js").read_text(encoding="utf-8").replace("</", "<\\/")
-    data = "null" if ask else json.dumps(_data(session)).replace("<", "\\u003c")
+    data = "null" if ask else json.dumps(_data(session, cells)).replace("<", "\\u003c")
     face = face.replace("export default { render };", "").replace("export ", "")
     title = html.escape(f"e({session.view.numerator}) / e({session.view.denominator}) · racviz")
     how = f"{{offline: {'false' if ask else 'true'}, view: {view}}}"
@@ -51,10 +52,10 @@ if (location.hash === "#svg") document.body.innerHTML = document.getElementById(
 """
 
 
-def _data(session: Session) -> dict[str, Any]:
+def _data(session: Session, cells: int) -> dict[str, Any]:
     """The view's two sums in bins of as few columns as fit, and the texts of the tokens where every token has a bin of its own."""
     layers, order, pyramid = session.layers, session.order, session.runs.pyramid
-    k = max(0, math.ceil(math.log2(max(1.0, len(order) * layers.columns / CELLS))))
+    k = max(0, math.ceil(math.log2(max(1.0, len(order) * layers.columns / cells))))
     bins = -(-layers.columns // (1 << k))
     top, bottom, tokens, bad = layers(k, order, 0, bins)
     top, bottom = np.where((bad >= tokens) & (tokens > 0), np.nan, top), np.where(tokens > 0, bottom, -1)

@@ -265,7 +265,12 @@ class Session:
         label, group = self.columns[self.view.numerator].pyramid.meta["label"], self.group
         sparsity, tokens = label.get("sparsity"), label.get("calibration_tokens")
         tokens = next(iter(tokens.values()), None) if isinstance(tokens, dict) else tokens
-        parts = [label.get("model"), label.get("domain"), label.get("method"), f"{100 * sparsity:.3g} % sparsity" if isinstance(sparsity, float) else None]
+        parts = [
+            label.get("model"),
+            label.get("domain"),
+            label.get("method"),
+            f"{100 * sparsity:.3g} % sparsity" if isinstance(sparsity, float) else None,
+        ]
         parts += [label.get("mode"), group, f"{tokens:,} calibration tokens" if isinstance(tokens, int) else None]
         parts += [f"seed {label['seed']}" if label.get("seed") is not None else None, f"n = {len(self.order)} problems"]
         return " · ".join(str(part) for part in parts if part)

@@ -137,7 +137,8 @@ export async function mount(root, ask, how = {}) {
   }
 
   function draw(target = canvas, ratio = window.devicePixelRatio || 1) {
-    const width = canvas.clientWidth || 800, g = target.getContext("2d"), style = getComputedStyle(root);
+    const width = canvas.clientWidth, g = target.getContext("2d"), style = getComputedStyle(root);
+    if (!width) return; // a notebook takes out what is not in sight; it is drawn when it comes back
     if (target.width !== Math.round(width * ratio) || target.height !== Math.round(HEIGHT * ratio)) { target.width = Math.round(width * ratio); target.height = Math.round(HEIGHT * ratio); }
     if (target === canvas) canvas.style.height = `${HEIGHT}px`;
     g.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -390,9 +391,9 @@ export async function mount(root, ask, how = {}) {
   clamp(); buildControls(); draw();
   await refresh(); describe();
   let wide = canvas.clientWidth;
-  const watch = new ResizeObserver(() => { if (canvas.clientWidth && canvas.clientWidth !== wide) { wide = canvas.clientWidth; quietly(refresh)(); } });
+  const watch = new ResizeObserver(() => { if (canvas.clientWidth !== wide) { wide = canvas.clientWidth; if (wide) quietly(refresh)(); } });
   watch.observe(canvas);
-  const themes = new MutationObserver(() => draw());
+  const themes = new MutationObserver(() => setTimeout(draw, 300)); // when the theme's sheet is there
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
   root.rvx = { state, zoom, jump, pick, choose, reset, svg, picture, refresh };
   root.dataset.ready = "1";
