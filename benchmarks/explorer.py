@@ -21,13 +21,12 @@ RESULTS = Path(__file__).parent / "results" / "explorer.csv"
 
 
 def synthetic(path: Path, rows: int, tokens: int, seed: int = 0) -> None:
-    """Errors of two sources: rows of a third of the tokens up to all, prompts of 50 to 400, digits and words."""
+    """Errors of two sources: every row of all tokens, prompts of 50 to 400, digits and words."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     draw = np.random.default_rng(seed)
-    lengths = draw.integers(tokens // 3, tokens + 1, rows)
-    lengths[: max(1, rows // 2)] = tokens
+    lengths = np.full(rows, tokens)
     t_in = draw.integers(min(50, tokens // 4), min(400, tokens // 2) + 1, rows)
     row = np.repeat(np.arange(rows, dtype=np.int32), lengths)
     position = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])

@@ -32,14 +32,16 @@ _HOMES = {
     "layerwise_errors": "reconstruction", "evaluate": "evaluation", "Evaluation": "evaluation", "time_generation": "evaluation",
     "import_traces": "interchange", "export_traces": "interchange", "to_dataset": "interchange", "load_texts": "texts",
     "run_sweep": "sweep", "read_results": "results", "published": "paper",
+    "explore": "explorer", "Explorer": "explorer", "playground": "play",
     "Study": "study", "run_report": "reports", "plan_report": "reports", "RacvizError": "errors",
 }  # fmt: skip
-_ROOMS = ("figures", "prompting", "statistics", "reports", "store")
+_ROOMS = ("figures", "lessons", "prompting", "statistics", "reports", "store")
 
 __all__ = [
-    "CalibrationSet", "Evaluation", "LoadedModel", "Problem", "ProblemSet", "RacvizError", "ReconstructionErrors", "Sampling",
-    "SecondMoments", "Study", "Trace", "Traces", "__version__", "calibration_set", "evaluate", "export_traces",
-    "figures", "generate_traces", "import_traces", "layerwise_errors", "load_model", "load_problems", "load_texts", "plan_report",
+    "CalibrationSet", "Evaluation", "Explorer", "LoadedModel", "Problem", "ProblemSet", "RacvizError", "ReconstructionErrors", "Sampling",
+    "SecondMoments", "Study", "Trace", "Traces", "__version__", "calibration_set", "evaluate", "explore", "export_traces",
+    "figures", "generate_traces", "import_traces", "layerwise_errors", "lessons", "load_model", "load_problems", "load_texts",
+    "plan_report", "playground",
     "prompting", "prune", "published", "read_results", "reconstruction_errors", "reports", "run_report", "run_sweep", "second_moments",
     "statistics", "store", "time_generation", "to_dataset",
 ]  # fmt: skip

@@ -224,7 +224,7 @@ class TestIndex:
             "finding": "RAC < prompt & more",
             "numbers": [["median", "2.0 [1.9, 2.1]"]],
             "caveat": "no evidence about R1-Distill",
-            "parameters": [["model", "tiny-<script>"], ["domain", "arithmetic"], ["generic_text", ""]],
+            "parameters": [["model", "tiny-<script>"], ["domain", "arithmetic"], ["generic_text", ""], ["method", ["alps", "wanda"]]],
             "provenance": [["torch", "2.<b>"], ["cores", "2"]],
         }
         executed(tmp_path / "one.ipynb", said)
@@ -236,6 +236,7 @@ class TestIndex:
             "<dd>2.0 [1.9, 2.1]</dd>",
             "<summary>provenance</summary><table><tr><td>torch</td><td>2.&lt;b&gt;</td></tr>",
             "2026-01-02 03:04",
+            "arithmetic · alps, wanda · ",
         ):
             assert text in page
         assert (

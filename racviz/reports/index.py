@@ -98,7 +98,7 @@ def _card(entry: Entry) -> str:
     rows, made = _table(parameters), _table(dict(entry.said.get("provenance", [])))
     parts = [
         f'<article><h2><a href="{html.escape(entry.page.name)}">{title}</a></h2>',
-        f'<p class="faint">{html.escape(" · ".join(str(part) for part in about if part))}</p>',
+        f'<p class="faint">{html.escape(" · ".join(_plain(part) for part in about if part))}</p>',
         f'<a class="picture" href="{html.escape(entry.page.name)}">{entry.picture}</a>' if entry.picture else "",
         f"<p>{html.escape(entry.said.get('finding', ''))}</p>" if entry.said.get("finding") else "",
         f'<dl class="numbers">{numbers}</dl>' if numbers else "",
@@ -107,6 +107,11 @@ def _card(entry: Entry) -> str:
         f"<details><summary>provenance</summary><table>{made}</table></details>" if made else "",
     ]
     return "".join(parts) + "</article>"
+
+
+def _plain(value: Any) -> str:
+    """Several values with commas between."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _table(values: dict[str, Any]) -> str:
