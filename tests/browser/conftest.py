@@ -39,17 +39,17 @@ def open_page(browser, request):
     said: list[str] = []
     contexts = []
 
-    def heard(message) -> None:
-        if message.type == "error" and not message.text.startswith(BENIGN):
-            said.append(message.text)
+    def opened(address: str, offline: bool = False, benign: tuple[str, ...] = (), **how):
+        def heard(text: str) -> None:
+            if not text.startswith((*BENIGN, *benign)):
+                said.append(text)
 
-    def opened(address: str, offline: bool = False, **how):
         context = browser.new_context(viewport=how.pop("viewport", {"width": 1280, "height": 900}), offline=offline, **how)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
-        page.on("console", heard)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: heard(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: heard(str(error)))
         page.goto(address)
         return page
 

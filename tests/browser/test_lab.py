@@ -40,7 +40,12 @@ def test_the_explorer_in_a_notebook(open_page, lab):
     page.get_by_text("JupyterLab Dark", exact=True).click()
     page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
     page.wait_for_timeout(1500)
-    assert page.evaluate("(() => { const c = document.querySelector('.rvx canvas'); return c.width / devicePixelRatio - c.clientWidth; })()") == 0
+    assert (
+        page.evaluate(
+            "(() => { const c = document.querySelector('.rvx canvas'); return c.width / devicePixelRatio - c.clientWidth; })()"
+        )
+        == 0
+    )
     corner = page.evaluate("[...document.querySelector('.rvx canvas').getContext('2d').getImageData(2, 2, 1, 1).data]")
     assert max(corner[:3]) < 90
     page.screenshot(path=PICTURES / "lab-dark.png")

@@ -389,8 +389,8 @@ export async function mount(root, ask, how = {}) {
   try { [state.about] = await request({ ask: "about" }); } catch (error) { return { state }; }
   if (how.view) { state.x = how.view.x; state.y = how.view.y; } else whole();
   clamp(); buildControls(); draw();
+  let wide = canvas.clientWidth; // 0 in a page that is not laid out yet
   await refresh(); describe();
-  let wide = canvas.clientWidth;
   const watch = new ResizeObserver(() => { if (canvas.clientWidth !== wide) { wide = canvas.clientWidth; if (wide) quietly(refresh)(); } });
   watch.observe(canvas);
   const themes = new MutationObserver(() => setTimeout(draw, 300)); // when the theme's sheet is there
