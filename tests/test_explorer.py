@@ -1,6 +1,9 @@
 """The explorer's numbers against float64 sums of the artefact; its choices, its exports, and what it says of odd errors."""
 
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -139,22 +142,48 @@ class TestPyramid:
     def test_is_made_once_and_again_when_the_file_is_another(self, file, errors):
         first = open_pyramid(file)
         stamp = (first.folder / "meta.json").stat().st_mtime_ns
-        assert open_pyramid(file).folder == file.with_name("errors.parquet.pyramid")
+        assert open_pyramid(file).folder == first.folder and first.folder.parent == file.with_name("errors.parquet.pyramid")
         assert (first.folder / "meta.json").stat().st_mtime_ns == stamp
         ReconstructionErrors(frame_of(rows=5), errors.label).save(file)
         assert open_pyramid(file).rows == 5
-        assert [path.name for path in file.parent.iterdir() if ".tmp" in path.name or path.name.startswith(".")] == []
+        assert [path.name for path in file.parent.rglob("*") if path.name.startswith(".")] == []
+
+    def test_what_is_open_stays_what_it_is_and_says_so(self, file, errors):
+        made = session(file, order="given")
+        _, before = asked(made)
+        ReconstructionErrors(frame_of(rows=5, seed=7), errors.label).save(file)
+        other = session(file, order="given", align="boundary")
+        np.testing.assert_array_equal(asked(made)[1], before)
+        made.choose(align="boundary")
+        assert asked(made)[1].shape[0] == 12 and asked(other)[1].shape[0] == 5
+        assert "was replaced since" in " ".join(made.about()[0]["notes"]) and other.about()[0]["notes"] == []
+
+    def test_several_processes_may_make_it_at_once(self, tmp_path):
+        paths = [tmp_path / f"{k}.parquet" for k in range(12)]
+        for k, path in enumerate(paths):
+            ReconstructionErrors(frame_of(rows=6, seed=k), {}).save(path)
+        code = (
+            "import sys, racviz as rv\nfor path in sys.argv[1:]:\n"
+            "    s = rv.explore(path, align='boundary').session; s.picture([0, 9], [0, 3], [9, 3])"
+        )
+        runs = [
+            subprocess.Popen([sys.executable, "-c", code, *map(str, paths)], stderr=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        for run in runs:
+            assert run.wait(60) == 0, run.stderr.read()
+        assert [path for path in tmp_path.rglob(".*")] == []
 
     def test_where_one_may_not_write_it_is_made_elsewhere(self, file, monkeypatch):
         def refuse(*_, **__):
             raise PermissionError(13, "no")
 
-        monkeypatch.setattr("racviz.explorer.pyramid.tempfile.mkdtemp", refuse)
         from racviz.explorer import pyramid
 
+        monkeypatch.setattr(pyramid.tempfile, "mkdtemp", refuse)
         monkeypatch.setattr(pyramid.tempfile, "TemporaryDirectory", _own_folder(file.parent))
         made = open_pyramid(file)
-        assert made.rows == 12 and not file.with_name("errors.parquet.pyramid").exists()
+        assert made.rows == 12 and list(file.with_name("errors.parquet.pyramid").iterdir()) == []
 
     def test_one_row_one_token_and_a_hundred_thousand(self):
         one = pd.DataFrame(dict(problem_id=["a"], position=[0], phase=["decode"], e_x=[2.0], e_y=[1.0]))
@@ -179,11 +208,74 @@ class TestPyramid:
                 "prompt's tokens of a problem before",
             ),
             (lambda f: f.assign(position=f["position"] - 1), "positions from 0 on"),
+            (lambda f: f.assign(position=f["position"] + 0.5), "column position of errors must hold whole numbers"),
+            (lambda f: f.assign(e_rac="high"), "column e_rac of errors must hold numbers"),
+            (lambda f: f.assign(phase=f["phase"].str.upper()), "must hold prompt and decode; there is 'DECODE', 'PROMPT'"),
+            (lambda f: f.assign(phase=None), "there is 'nothing'"),
+            (lambda f: f.assign(problem_id=None), "problem_id in every row"),
+            (lambda f: f.rename(columns={"e_rac": "e_"}), "with a name other than"),
         ],
     )
     def test_what_is_no_errors_is_said(self, frame, change, message):
         with pytest.raises(DataError, match=message):
             make_pyramid(columns_of(change(frame)), {})
+
+
+class TestFrames:
+    def test_a_source_may_have_any_name(self, frame):
+        part = frame.rename(columns={"e_rac": "e_unusable", "e_prompt": "e_<b>, 'x'"})
+        part.loc[0, "e_unusable"] = np.nan
+        made = session(part, order="given")
+        wanted = dense(part, "e_<b>, 'x'") / dense(part, "e_unusable")
+        _, shown = asked(made)
+        np.testing.assert_allclose(shown[shown > 0], wanted[np.isfinite(wanted)], rtol=1e-6)
+
+    def test_texts_tell_tokens_apart_where_there_are_no_ids(self, frame):
+        made = session(frame.drop(columns="token_id"), order="given")
+        assert made.token(0, 5)[0]["texts"] == frame[frame["problem_id"] == "p0"]["token"].tolist()
+        bare = session(frame.drop(columns=["token_id", "token"]))
+        assert bare.about()[0]["choices"]["tokens"] == ["all"]
+        with pytest.raises(ParameterError, match="needs the texts of tokens"):
+            session(frame.drop(columns=["token_id", "token"]), tokens="digits")
+
+    def test_numbers_as_ids_in_a_file_and_in_memory(self, frame, tmp_path):
+        numbered = frame.assign(problem_id=frame["problem_id"].str[1:].astype(int))
+        ReconstructionErrors(numbered, {}).save(tmp_path / "x.parquet")
+        answers = pd.DataFrame(dict(source="dense", problem_id=np.arange(12), correct=np.arange(12) < 4))
+        for errors in (numbered, tmp_path / "x.parquet"):
+            made = rv.explore(errors, evaluations=answers, answers="dense: right", order="accuracy").session
+            assert sorted(made.order) == [0, 1, 2, 3] and "error" not in made.handle(dict(ask="token", place=0, column=2))[0]
+
+    def test_a_row_longer_than_the_disk(self, frame, monkeypatch):
+        monkeypatch.setattr("racviz.explorer.pyramid.LARGEST", 500)
+        with pytest.raises(DataError, match="of which the longest .p[0-9]+. has [0-9]+ tokens, need .* GiB of disk"):
+            rv.explore(frame)
+
+    def test_a_file_that_fails_leaves_nothing(self, frame, tmp_path):
+        ReconstructionErrors(frame.drop(columns="phase"), {}).save(tmp_path / "x.parquet")
+        with pytest.raises(DataError):
+            rv.explore(tmp_path / "x.parquet")
+        assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+
+    def test_others_may_read_it(self, file):
+        assert open_pyramid(file).folder.stat().st_mode & 0o055 == 0o777 & ~_umask() & 0o055
+
+    def test_of_a_folder_only_errors_along_the_same_rollouts(self, errors, tmp_path):
+        errors.save(tmp_path / "run" / "errors" / "hidden-final-0.5-one-pass.parquet")
+        explorer = rv.explore(tmp_path / "run")
+        explorer.save(tmp_path / "run" / "errors" / "seen.parquet")  # a table, not errors
+        assert rv.explore(tmp_path / "run").session.runs.pyramid.rows == 12
+        ReconstructionErrors(frame_of(rows=3), {"sparsity": 0.6}).save(
+            tmp_path / "run" / "errors" / "hidden-final-0.6-one-pass.parquet"
+        )
+        again = rv.explore(tmp_path / "run").session
+        assert again.runs.pyramid.rows == 3 and "hidden-final-0.5-one-pass" in again.about()[0]["notes"][0]
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def _own_folder(inside: Path):
@@ -230,7 +322,7 @@ class TestOddErrors:
     def test_folders_and_files_that_hold_none(self, tmp_path, file):
         with pytest.raises(DataError, match=r"holds no errors/\*\.parquet"):
             rv.explore(_empty(tmp_path))
-        with pytest.raises(DataError, match="cannot be read: No such file"):
+        with pytest.raises(DataError, match="cannot be read: there is no such file"):
             rv.explore(tmp_path / "none.parquet")
         half = tmp_path / "half.parquet"
         half.write_bytes(file.read_bytes()[:500])
@@ -302,6 +394,45 @@ class TestChoices:
         told = made.token(0, 3)[0]
         assert told["key"] == told["problem"][1:] and [one["model"] for one in told["answers"]] == ["dense", "rac, 50 %"]
 
+    def test_samples_and_ids_with_a_number_sign(self, frame):
+        later = frame.assign(problem_id=frame["problem_id"].replace({"p0": "p1 #1", "p2": "Set #1"}))
+        answers = pd.DataFrame(
+            [dict(source="dense", problem_id=p, sample=s, correct=c, answer=a)
+             for p, s, c, a in (("p1", 0, True, "first"), ("p1", 1, False, "second"), ("Set #1", 0, True, "set"))]
+        )  # fmt: skip
+        made = rv.explore(
+            later, evaluations=answers, order="given", problems=[rv.Problem("Set #1", "one?", "1", difficulty=3)]
+        ).session
+        names = made.runs.pyramid.meta["problems"]
+        made.choose(answers="dense: right")
+        assert [names[row] for row in made.order] == ["p1", "Set #1"]
+        made.choose(answers="dense: wrong")
+        assert [names[row] for row in made.order] == ["p1 #1"] and made.token(0, 0)[0]["answers"][0]["answer"] == "second"
+
+    @pytest.mark.parametrize(
+        ("evaluations", "kind", "message"),
+        [
+            ([dict(source="dense")], ParameterError, "must be a data frame"),
+            (pd.DataFrame(dict(source=["dense"], problem_id=["p0"])), ParameterError, "columns source, problem_id and correct"),
+            (
+                pd.DataFrame(dict(source=["dense"], problem_id=["p0"], correct=["yes"])),
+                ParameterError,
+                "must hold true and false",
+            ),
+            (pd.DataFrame(dict(source=["dense"], problem_id=["q"], correct=[True])), DataError, "they are on others"),
+        ],
+    )
+    def test_evaluations_that_are_none(self, errors, evaluations, kind, message):
+        with pytest.raises(kind, match=message):
+            rv.explore(errors, evaluations=evaluations)
+
+    def test_another_face_that_chose_is_followed(self, errors):
+        made = session(errors)
+        version = made.about()[0]["version"]
+        made.choose(numerator="rac", denominator="prompt")
+        told = made.handle(dict(ask="picture", x=[0, 9], y=[0, 9], pixels=[9, 9], version=version))[0]
+        assert told["changed"]["view"]["numerator"] == "rac" and told["changed"]["version"] == version + 1
+
     @pytest.mark.parametrize(
         ("choices", "message"),
         [
@@ -325,6 +456,14 @@ class TestChoices:
         before = made.about()[0]
         assert "tokens must be one of" in made.handle(dict(ask="choose", tokens="verbs"))[0]["error"]
         assert "ask must be one of" in made.handle(dict(ask="dance"))[0]["error"]
+        assert "errors_of must be one of" in made.handle(dict(ask="choose", errors_of="nope"))[0]["error"]
+        assert made.handle(dict(ask="token", place=0, column=9999))[0] == {"nothing": True}
+        for odd in (
+            dict(ask="picture", x=[0, 1], y=[0, 1], pixels=["a", 1]),
+            dict(ask="token", place=0.5, column=0),
+            dict(ask=None),
+        ):
+            assert made.handle(odd)[0]["error"]
         assert "place must be 0 to 11" in made.handle(dict(ask="token", place=99, column=0))[0]["error"]
         assert "error" in made.handle(dict(ask="picture", x=[0, float("nan")], y=[0, 1], pixels=[10, 10]))[0]
         assert "error" in made.handle(dict(ask="picture", wrong=1))[0]
@@ -333,14 +472,20 @@ class TestChoices:
     def test_the_line_opens_what_is_seen(self, file):
         made = session(file)
         made.choose(order="length", tokens="digits", align="boundary", limit=2.5)
-        again = eval(made.line(), {"rv": rv})  # our own line
-        np.testing.assert_array_equal(asked(again.session)[1], asked(made)[1])
+        asked(made, [10.0, 50.0], [2, 9])
+        again = eval(made.line(), {"rv": rv}).session  # our own line
+        assert again.about()[0]["window"] == {"x": [10.0, 50.0], "y": [2.0, 9.0]}
+        np.testing.assert_array_equal(asked(again)[1], asked(made)[1])
+        assert session(frame_of(), x=(3, 9)).about()[0]["window"] == {"x": [3, 9]}
+        with pytest.raises(ParameterError, match="x must be two numbers"):
+            session(frame_of(), x=(9, 3))
 
     def test_runs_side_by_side(self, errors, frame):
         other = ReconstructionErrors(frame.assign(e_rac=2 * frame["e_rac"]), errors.label | {"sparsity": 0.6})
         kl = ReconstructionErrors(frame.assign(e_rac=0.5), errors.label | {"metric": "kl"})
         made = session({"half": errors, "more": other, "kl": kl}, numerator="rac, 60 %", denominator="rac, 50 %")
         assert np.allclose(asked(made)[1][np.isfinite(asked(made)[1])], 2.0)
+        assert "m · last hidden state · rac, 60 %: 60 % sparsity · rac, 50 %: 50 % sparsity · n = 12 problems" == made.caption()
         made.choose(errors_of="KL of the next token, nats")
         assert made.about()[0]["choices"]["numerator"] == ["prompt", "rac"], "a norm says nothing about nats"
 
@@ -460,8 +605,9 @@ class TestServer:
             for body, status in ((b"{", "400"), (b"x" * 70_000, "413")):
                 with pytest.raises(urllib.error.HTTPError, match=status):
                     urllib.request.urlopen(server.address + "ask", body)
-            with pytest.raises(StorageError, match="cannot be used"):
-                Server(made, int(base.rsplit(":", 1)[1]))
+            for port in (int(base.rsplit(":", 1)[1]), 99_999):
+                with pytest.raises(StorageError, match=f"port {port} of this machine cannot be used"):
+                    Server(made, port)
 
 
 def test_a_run_of_a_study_has_its_problems_models_and_other_metrics(tiny_folder, tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import ParameterError
+from racviz.errors import unknown
 from racviz.explorer.export import page, save, selection
 from racviz.explorer.runs import Runs, open_runs
 from racviz.explorer.session import Session
@@ -69,7 +69,8 @@ class Explorer:
         shown = self.widget._repr_mimebundle_()
         bundle = (shown[0] if isinstance(shown, tuple) else shown) or {}
         alone = html.escape(page(self.session, cells=EXPORTED))
-        frame = f'<iframe title="explorer" style="width:100%;height:720px;border:0" sandbox="allow-scripts" srcdoc="{alone}"></iframe>'
+        how = 'title="explorer" style="width:100%;height:720px;border:0" sandbox="allow-scripts allow-downloads"'
+        frame = f'<iframe {how} srcdoc="{alone}"></iframe>'
         return {
             "text/plain": repr(self),
             "text/html": frame,
@@ -79,7 +80,7 @@ class Explorer:
 
 def explore(
     errors: Any, *, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None,
-    errors_of: str = "", **view: Any,
+    errors_of: str = "", x: Sequence[float] | None = None, y: Sequence[float] | None = None, **view: Any,
 ) -> Explorer:  # fmt: skip
     """Open the explorer on tokenwise errors: a heatmap with zoom and pan over any size, and every token to be read.
 
@@ -88,7 +89,7 @@ def explore(
     token. problems, evaluations (a row a sample: source, problem_id, correct, and sparsity and answer where they are known): to sort and
     filter by. errors_of: which of several metrics and layers is shown first. Of the view: numerator, denominator, order (`given`,
     `prompt length`, `length`, `mean ratio`, `cluster`, `difficulty`, `accuracy`), align (`start`, `boundary`), phase, tokens (a class),
-    answers, scale (`log ratio`, `ratio`), limit.
+    answers, scale (`log ratio`, `ratio`), limit; x, y: the columns and rows that are shown first.
 
     The pyramid of a file is made beside it once. Raises ParameterError for a choice that there is not, DataError for errors along other
     rollouts than the first, and for what is no errors.
@@ -96,10 +97,5 @@ def explore(
     names = ("numerator", "denominator", "order", "align", "phase", "tokens", "answers", "scale", "limit")
     for name in view:
         if name not in names:
-            from racviz.errors import unknown
-
-            raise unknown("parameter", name, (*names, "models", "problems", "evaluations", "errors_of"))
-    try:
-        return Explorer(Session(open_runs(errors, models, problems, evaluations), errors_of, **view))
-    except TypeError as error:
-        raise ParameterError(f"a choice has a value of the wrong type: {error}") from error
+            raise unknown("parameter", name, (*names, "models", "problems", "evaluations", "errors_of", "x", "y"))
+    return Explorer(Session(open_runs(errors, models, problems, evaluations), errors_of, x, y, **view))

@@ -20,8 +20,10 @@ from racviz.store import atomic, write_text
 STATIC = Path(__file__).parent / "static"
 CELLS = 600_000
 """Bins that an offline page holds at most."""
+TEXTS = 1000
+"""Problems whose texts and answers an offline page holds at most."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "microsoft-edge")
-SIZE = (1200, 640)
+SIZE = (1200, 612)
 
 
 def page(session: Session, ask: str = "", view: str = "null", cells: int = CELLS) -> str:
@@ -32,7 +34,7 @@ def page(session: Session, ask: str = "", view: str = "null", cells: int = CELLS
     data = "null" if ask else json.dumps(_data(session, cells)).replace("<", "\\u003c")
     face = face.replace("export default { render };", "").replace("export ", "")
     title = html.escape(f"e({session.view.numerator}) / e({session.view.denominator}) · racviz")
-    how = f"{{offline: {'false' if ask else 'true'}, view: {view}}}"
+    how = f"{{bare: location.hash === '#bare', offline: {'false' if ask else 'true'}, view: {view}}}"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
@@ -69,8 +71,10 @@ def _data(session: Session, cells: int) -> dict[str, Any]:
         "about": about, "bins": bins, "width": 1 << k, "top": _coded(top), "bottom": _coded(bottom), "boundary": edge.tolist(),
         "problems": [pyramid.meta["problems"][row] for row in order], "lengths": pyramid.lengths[order].tolist(),
         "t_in": pyramid.t_in[order].tolist(), "offsets": layers.offsets[order].tolist(),
-        "prompts": [session._at(0, int(row), 0, False)["prompt"] for row in order] if len(order) <= 2000 else [],
     }  # fmt: skip
+    if len(order) <= TEXTS:
+        names = [pyramid.meta["problems"][row] for row in order]
+        found |= {"asked": [session.asked(int(row)) for row in order], "answers": [session.answered(name) for name in names]}
     if k == 0 and pyramid.vocabulary:
         used = np.unique(np.asarray(pyramid.ids)[order])
         place = {int(i): n for n, i in enumerate(used)}
@@ -140,7 +144,7 @@ def _by_browser(content: str, path: Path) -> None:
         source, picture = Path(folder) / "page.html", Path(folder) / "picture.png"
         source.write_text(content, encoding="utf-8")
         what = [f"--screenshot={picture}"] if path.suffix == ".png" else ["--dump-dom"]
-        address = source.as_uri() + ("#svg" if path.suffix == ".svg" else "")
+        address = source.as_uri() + ("#svg" if path.suffix == ".svg" else "#bare")
         command = [browser, "--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile",
                    "--virtual-time-budget=8000",
                    f"--window-size={SIZE[0]},{SIZE[1]}", *(["--no-sandbox"] if os.geteuid() == 0 else []), *what, address]  # fmt: skip

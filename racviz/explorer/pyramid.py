@@ -1,7 +1,8 @@
 """Errors at every resolution: sums over 1, 2, 4, … tokens of a row, as float32 arrays that are mapped and not read.
 
-A pyramid is made once, beside the artefact `errors.parquet` in the folder `errors.parquet.pyramid`, and is as good as the
-artefact: its finest level holds the errors themselves. A picture of any part at any zoom is a slice of one level.
+A pyramid is made once, beside the artefact `errors.parquet` in a folder of `errors.parquet.pyramid/` that is named by the artefact's
+size and time, so that what is open stays what it is when the artefact is replaced. Its finest level holds the errors themselves. A picture
+of any part at any zoom is a slice of one level.
 
     <folder>/meta.json           rows, columns, sources, vocabulary, label, and the size and time of the artefact
     <folder>/ids.npy             [rows, columns] int32 token ids, -1 where a row has no token
@@ -9,13 +10,15 @@ artefact: its finest level holds the errors themselves. A picture of any part at
     <folder>/boundary/…               the same with all rows shifted so that their thoughts begin in one column
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-import uuid
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,10 +31,12 @@ from racviz.store import explained
 FORMAT = 1
 DENSE = "‖x dense‖"
 """The norm of the dense model's hidden state, by which an error becomes a relative one."""
-UNUSABLE = "unusable"
+UNUSABLE = "\0unusable"
 """Counts of tokens at which an error is no finite number: they are in no sum."""
-LARGEST = 2**31
+LARGEST = 2**30
 """Cells of one level: rows × tokens of the longest."""
+OLD = 24 * 3600
+"""Seconds after which the pyramid of an artefact that was replaced is removed."""
 
 
 def levels(finest: np.ndarray) -> Iterator[np.ndarray]:
@@ -62,6 +67,13 @@ class Pyramid:
     meta: dict[str, Any] = field(repr=False)
     held: Any = field(default=None, repr=False)
     """What keeps a temporary folder alive."""
+    artefact: Path | None = None
+    _elsewhere: list[Any] = field(default_factory=list, repr=False)
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the artefact is another by now than that of which this was made."""
+        return self.artefact is not None and _made_of(self.artefact) != self.meta["made_of"]
 
     @property
     def rows(self) -> int:
@@ -107,16 +119,25 @@ class Pyramid:
 
     def level(self, name: str, k: int, align: str = "start") -> np.ndarray:
         """`[rows, ceil(width / 2^k)]` float32, mapped; the aligned ones are made when they are first asked for."""
+        return np.load(self._aligned(align) / _file(self.names, name, k), mmap_mode="r")
+
+    def _aligned(self, align: str) -> Path:
         folder = self.folder / align
-        if not folder.exists():
-            draft = self.folder / f".{align}.{uuid.uuid4().hex[:8]}.tmp"
-            with explained("write", folder):
-                for each in (*self.names, UNUSABLE):
-                    if (self.folder / "start" / _file(self.names, each, 0)).exists():
-                        moved = shifted(self.level(each, 0), self.offsets(align), self.width(align))
-                        _write(draft, self.names, each, moved)
+        if folder.exists():
+            return folder
+        if self._elsewhere:
+            return Path(self._elsewhere[0].name)
+        try:
+            draft = Path(tempfile.mkdtemp(prefix=f".{align}.", dir=self.folder))
+        except OSError:  # another's pyramid, which one may only read
+            self._elsewhere.append(tempfile.TemporaryDirectory(prefix="racviz-pyramid-"))
+            draft = folder = Path(self._elsewhere[0].name)
+        with explained("write", folder), _or_nothing(draft):
+            for each in (*self.names, *([UNUSABLE] if self.has_unusable else [])):
+                _write(draft, self.names, each, shifted(self.level(each, 0), self.offsets(align), self.width(align)))
+            if draft != folder:
                 _settle(draft, folder)
-        return np.load(folder / _file(self.names, name, k), mmap_mode="r")
+        return folder
 
     @property
     def has_unusable(self) -> bool:
@@ -124,7 +145,7 @@ class Pyramid:
 
 
 def _file(names: list[str], name: str, k: int) -> str:
-    return f"{name if name == UNUSABLE else names.index(name)}.{k}.npy"
+    return f"{'unusable' if name == UNUSABLE else names.index(name)}.{k}.npy"
 
 
 def _write(folder: Path, names: list[str], name: str, finest: np.ndarray) -> None:
@@ -134,7 +155,10 @@ def _write(folder: Path, names: list[str], name: str, finest: np.ndarray) -> Non
 
 
 def _settle(draft: Path, folder: Path) -> None:
-    """Move a finished folder to its place; where another process was faster, its own stays."""
+    """Move a finished folder to its place; where another process was faster, its own, which is the same, stays."""
+    umask = os.umask(0)
+    os.umask(umask)
+    draft.chmod(0o777 & ~umask)  # drafts are their maker's alone
     try:
         draft.rename(folder)
     except OSError:
@@ -143,35 +167,58 @@ def _settle(draft: Path, folder: Path) -> None:
             raise
 
 
+@contextlib.contextmanager
+def _or_nothing(draft: Path) -> Iterator[None]:
+    """Leave no half of a pyramid behind."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _made_of(path: Path) -> dict[str, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return {"format": FORMAT, "size": stat.st_size, "time": stat.st_mtime_ns}
+
+
 def open_pyramid(path: str | Path) -> Pyramid:
     """The pyramid of an errors file, made if it is not there or the file is another by now.
 
     It lies beside the file; where one may not write there, in a temporary folder. Raises DataError for what is no errors file.
     """
     path = Path(path)
+    made_of = _made_of(path)
+    if made_of is None or path.is_dir():
+        raise DataError(f"the errors file {path} cannot be read: there is no such file.")
+    home = path.with_name(path.name + ".pyramid")
+    folder = home / f"{made_of['format']}-{made_of['size']}-{made_of['time']}"
     try:
-        stat = path.stat()
-    except OSError as error:
-        raise DataError(f"the errors file {path} cannot be read: {error.strerror}.") from error
-    made_of = {"format": FORMAT, "size": stat.st_size, "time": stat.st_mtime_ns}
-    folder = path.with_name(path.name + ".pyramid")
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if meta["made_of"] == made_of:
-            return Pyramid(folder, meta)
-    except (OSError, ValueError, KeyError):
-        pass  # none, or one that was broken off or is of an older racviz
+        return Pyramid(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")), artefact=path)
+    except (OSError, ValueError):
+        pass  # none, or one that one may not read
     columns, label = _read(path)
     try:
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        home.mkdir(exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".", dir=home))
     except OSError:
-        return make_pyramid(columns, label, made_of)
-    with explained("write", folder):
-        _make(columns, label, made_of, draft)
-        if folder.exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        return replace(make_pyramid(columns, label, made_of), artefact=path)
+    with explained("write", folder), _or_nothing(draft):
+        try:
+            meta = _make(columns, label, made_of, draft)
+        except DataError:
+            shutil.rmtree(draft, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                home.rmdir()
+            raise
         _settle(draft, folder)
-    return Pyramid(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+    for other in home.iterdir():
+        if other != folder and time.time() - other.stat().st_mtime > OLD:
+            shutil.rmtree(other, ignore_errors=True)
+    return Pyramid(folder, meta, artefact=path)
 
 
 def make_pyramid(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: Mapping[str, Any] | None = None) -> Pyramid:
@@ -181,22 +228,27 @@ def make_pyramid(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: 
     return Pyramid(Path(held.name), meta, held)
 
 
+TEXTS = ("problem_id", "token", "phase")
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The columns of an errors file, texts as dictionaries: sixteen million rows in seconds."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    texts = ["problem_id", "token", "phase"]
     try:
-        table = pq.read_table(path, read_dictionary=texts)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.read_table(path, read_dictionary=list(TEXTS))
+        label = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
-    label = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
-    columns = {}
+    columns: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name).combine_chunks()
-        if pa.types.is_dictionary(column.type):
-            columns[name] = (column.indices.to_numpy(zero_copy_only=False), column.dictionary.to_pylist())
+        if pa.types.is_dictionary(column.type) and name in TEXTS:
+            codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            columns[name] = (codes, [str(value) for value in column.dictionary.to_pylist()])
+        elif name in TEXTS:
+            columns |= columns_of(table.select([name]).to_pandas())
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
     return columns, label
@@ -208,12 +260,26 @@ def columns_of(frame: Any) -> dict[str, Any]:
 
     columns: dict[str, Any] = {}
     for name in frame:
-        if name in ("problem_id", "token", "phase"):
-            codes, values = pd.factorize(frame[name])
-            columns[name] = (codes, [value if isinstance(value, str) else str(value) for value in values])
+        if name in TEXTS:
+            codes, values = pd.factorize(frame[name])  # -1 where there is none
+            columns[name] = (codes, [str(value) for value in values])
         else:
-            columns[name] = frame[name].to_numpy()
+            columns[str(name)] = frame[name].to_numpy()
     return columns
+
+
+def _numbers(columns: Mapping[str, Any], name: str, kind: Any) -> np.ndarray:
+    """A column as an array of a kind of numbers. Raises DataError that names the column."""
+    try:
+        values = np.asarray(columns[name])
+        if values.dtype.kind not in "iufb":
+            values = values.astype(np.float64)
+        whole = values.astype(kind)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the column {name} of errors must hold numbers: {error}") from error
+    if np.issubdtype(kind, np.integer) and not np.array_equal(whole, values):
+        raise DataError(f"the column {name} of errors must hold whole numbers.")
+    return whole
 
 
 def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -223,25 +289,24 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
         raise DataError(
             f"errors must have the columns problem_id, position, phase and e_<name>; {', '.join(missing)} is missing."
         )
-    if not sources:
-        raise DataError("errors must have a column e_<name> for at least one pruned model; there is none.")
-    row, problems = columns["problem_id"]
-    position = np.asarray(columns["position"], dtype=np.int64)
+    if not sources or "" in sources or DENSE in sources:
+        raise DataError(f"errors must have a column e_<name> for at least one pruned model, with a name other than {DENSE!r}.")
+    (row, problems), (codes, phases) = columns["problem_id"], columns["phase"]
+    position = _numbers(columns, "position", np.int64)
     if not len(position):
         raise DataError("errors must hold at least one token; they are empty.")
     if (row < 0).any() or (position < 0).any():
         raise DataError("errors must have a problem_id in every row, and positions from 0 on.")
+    if wrong := sorted({*(phases[code] if code >= 0 else "nothing" for code in np.unique(codes))} - {"prompt", "decode"}):
+        raise DataError(f"the column phase of errors must hold prompt and decode; there is {', '.join(map(repr, wrong))}.")
     shape = (len(problems), int(position.max()) + 1)
-    if shape[0] * shape[1] > LARGEST:
-        raise DataError(
-            f"errors of {shape[0]:,} rows × {shape[1]:,} tokens are more than {LARGEST:,} cells; explore a part of them."
-        )
-    lengths = np.bincount(row, minlength=shape[0])
+    _fits(shape, len(sources), len(position), problems[int(row[position.argmax()])], folder)
+    lengths, last = np.bincount(row, minlength=shape[0]), np.zeros(shape[0], dtype=np.int64)
+    np.maximum.at(last, row, position + 1)
     there = np.zeros(shape, dtype=bool)
     there[row, position] = True
-    if there.sum() != len(position) or (np.where(there, np.arange(shape[1]), -1).max(1) + 1 != lengths).any():
+    if np.count_nonzero(there) != len(position) or (last != lengths).any():
         raise DataError("errors must have each position of a problem once, from 0 on without gaps.")
-    codes, phases = columns["phase"]
     prompt = np.array([phase == "prompt" for phase in phases], dtype=bool)[codes]
     t_in = np.bincount(row[prompt], minlength=shape[0])
     if (position[prompt] >= t_in[row[prompt]]).any():
@@ -249,10 +314,9 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
 
     relative = "norm_dense" in columns and label.get("metric", "hidden") == "hidden"
     names = [*sources, *([DENSE] if relative else [])]
-    values = {DENSE: columns.get("norm_dense"), **{name: columns[f"e_{name}"] for name in sources}}
+    values = {name: _numbers(columns, "norm_dense" if name == DENSE else f"e_{name}", np.float32) for name in names}
     usable = np.ones(len(position), dtype=bool)
     for name in names:
-        values[name] = np.asarray(values[name], dtype=np.float32)
         usable &= np.isfinite(values[name]) & (values[name] >= 0)
     for name in names:
         finest = np.zeros(shape, dtype=np.float32)
@@ -263,10 +327,11 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
         finest[row[~usable], position[~usable]] = 1
         _write(folder / "start", names, UNUSABLE, finest)
     ids = np.full(shape, -1, dtype=np.int32)
-    given = (
-        np.asarray(columns["token_id"], dtype=np.int32) if "token_id" in columns else np.zeros(len(position), dtype=np.int32)
-    )
-    ids[row, position] = given
+    if "token_id" in columns:
+        given = _numbers(columns, "token_id", np.int32)
+    else:  # the texts tell tokens apart too
+        given = np.asarray(columns["token"][0] if "token" in columns else np.zeros(len(position)), dtype=np.int32)
+    ids[row, position] = np.maximum(given, 0)
     np.save(folder / "ids.npy", ids)
     vocabulary: dict[int, str] = {}
     if "token" in columns:
@@ -280,3 +345,14 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
     }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")  # in ASCII: a token may hold half a character
     return meta
+
+
+def _fits(shape: tuple[int, int], sources: int, tokens: int, longest: str, folder: Path) -> None:
+    """Raise DataError where the pyramid would be larger than the disk, or than can be."""
+    size, free = 8 * shape[0] * shape[1] * (sources + 1), shutil.disk_usage(folder).free
+    if shape[0] * shape[1] > LARGEST or size > 0.9 * free:
+        raise DataError(
+            f"errors of {shape[0]:,} problems, of which the longest ({longest}) has {shape[1]:,} tokens, need {size / 2**30:.1f} GiB of "
+            f"disk to explore ({free / 2**30:.1f} GiB are free), though they are {tokens:,} tokens. Leave the longest out, or explore a "
+            "part of the problems."
+        )

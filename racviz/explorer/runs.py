@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,10 @@ class Runs:
     evaluations: Any = None
     pending: dict[str, Callable[[], list[tuple[str, Pyramid]]]] = field(default_factory=dict)
     """Groups that are computed when they are first picked."""
+    dropped: list[str] = field(default_factory=list)
+    """Files of a run's folder that are along other rollouts, and not shown."""
+    given: list[str] = field(default_factory=list)
+    """What was given beside the errors, by parameter."""
     source: str = ""
     """What was explored, for the line that opens it again."""
     cheap: bool = False
@@ -106,13 +111,18 @@ def open_runs(
     """What to explore from a run folder, a file of errors, `ReconstructionErrors`, a study, or a mapping of names to any of the last
     three. See `racviz.explore`."""
     known = Runs({}, {name: _loader(model) for name, model in (models or {}).items()}, evaluations=evaluations)
+    if wrong := [problem for problem in problems or () if not hasattr(problem, "text")]:
+        raise ParameterError(f"problems must hold Problems, such as Problem('mine-1', 'What is 2 + 2?'); not {wrong[0]!r}.")
     known.problems = {problem.id: problem for problem in problems or ()}
+    beside = {"models": models, "problems": problems, "evaluations": evaluations}
+    known.given = [name for name, value in beside.items() if value is not None]
     if isinstance(errors, Mapping):
         if not errors:
             raise ParameterError("errors must name at least one: {'mine': errors, …}.")
         files = [(str(name), _opened(each)) for name, each in errors.items()]
     elif isinstance(errors, str | Path) and Path(errors).is_dir():
-        files, known.source = _files(Path(errors)), str(errors)
+        files, known.dropped = _files(Path(errors))
+        known.source = str(errors)
         _know_study(known, Path(errors), files)
     elif hasattr(errors, "errors") and hasattr(errors, "sparsities"):  # a study
         for sparsity in errors.sparsities:
@@ -127,6 +137,8 @@ def open_runs(
         by_group.setdefault(_group_of(pyramid.meta["label"]), []).append((name, pyramid))
     first = files[0][1]
     known.groups = {group: _columns(mine, first) for group, mine in by_group.items()}
+    if evaluations is not None:
+        known.evaluations = _evaluations(evaluations, known)
     for group in known.groups:
         known.pending.pop(group, None)
     return known
@@ -147,9 +159,10 @@ def _opened(errors: Any) -> Pyramid:
     return make_pyramid(columns_of(frame), getattr(errors, "label", {}))
 
 
-def _files(folder: Path) -> list[tuple[str, Pyramid]]:
+def _files(folder: Path) -> tuple[list[tuple[str, Pyramid]], list[str]]:
+    """The errors of a run's folder along the same rollouts, and the names of those along others."""
     inner = folder / "errors" if (folder / "errors").is_dir() else folder
-    there = (path for path in inner.glob("*.parquet") if not path.name.startswith("."))
+    there = [path for path in inner.glob("*.parquet") if not path.name.startswith(".") and _is_errors(path)]
     found = sorted(
         there, key=lambda path: ("-final-" not in path.name, "=" in path.name, path.name)
     )  # the study's own errors first
@@ -159,17 +172,32 @@ def _files(folder: Path) -> list[tuple[str, Pyramid]]:
             "ReconstructionErrors.save; a run that is still at work has them once they are whole."
         )
     made = [(path.stem, open_pyramid(path)) for path in found]
-    # other problems or rollouts than those of the first lie in a run's folder where its parameters were changed in between
-    newest = max(found, key=lambda path: path.stat().st_mtime).stem
-    base = dict(made)[newest].meta["sequences"]
-    return [(name, each) for name, each in made if each.meta["sequences"] == base]
+    # other problems or rollouts than those of the newest lie in a run's folder where its parameters were changed in between
+    base = dict(made)[max(found, key=lambda path: path.stat().st_mtime).stem].meta["sequences"]
+    return (
+        [(name, each) for name, each in made if each.meta["sequences"] == base],
+        [name for name, each in made if each.meta["sequences"] != base],
+    )
+
+
+def _is_errors(path: Path) -> bool:
+    """Whether racviz wrote this file as errors: a table that was exported beside them is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return b"racviz" in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
 
 
 def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]]) -> None:
     """What the run's parameters lead to: problems, models, answers, errors of other metrics and layers. None where they lead nowhere."""
     try:
         parameters = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["parameters"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not isinstance(parameters, dict) or not {"sources", "method", "domain"} <= set(parameters):
         return
     from racviz.problems import load_problems
     from racviz.store import resource
@@ -214,14 +242,38 @@ def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]])
     known.pending = {METRICS[metric]: lambda metric=metric: compute(metric) for metric in ("kl", "top1")}
 
 
+def _evaluations(frame: Any, runs: Runs) -> Any:
+    """A frame of answers with ids as texts. Raises ParameterError for what is none, DataError where it is on none of the problems."""
+    frame = frame.to_frame() if hasattr(frame, "to_frame") and not hasattr(frame, "columns") else frame
+    if not hasattr(frame, "columns") or not {"source", "problem_id", "correct"} <= set(frame):
+        raise ParameterError(
+            "evaluations must be a data frame, a row a sample, with the columns source, problem_id and correct."
+        )
+    if frame["correct"].dtype.kind not in "bif":
+        raise ParameterError(f"the column correct of evaluations must hold true and false; not {frame['correct'].iloc[0]!r}.")
+    frame = frame.assign(problem_id=frame["problem_id"].astype(str), correct=frame["correct"].astype(bool))
+    if not {problem_of(name, set(frame["problem_id"]))[0] for name in runs.pyramid.meta["problems"]} & set(frame["problem_id"]):
+        raise DataError(
+            f"evaluations must be on the problems of the errors ({runs.pyramid.meta['problems'][0]!r}, …); they are on others "
+            f"({frame['problem_id'].iloc[0]!r}, …)."
+        )
+    return frame
+
+
+def problem_of(name: str, known: Any) -> tuple[str, int]:
+    """The problem and the sample of a row: rows of later samples are called `<problem> #<sample>`."""
+    later = re.fullmatch(r"(.*) #(\d+)", name, re.DOTALL)
+    return (name, 0) if name in known or not later else (later[1], int(later[2]))
+
+
 def row_values(runs: Runs, kind: str) -> np.ndarray | None:
     """`[rows]`: the difficulty of each problem, or the share of its right answers over all that were given; None where it is unknown."""
-    names = [name.split(" #")[0] for name in runs.pyramid.meta["problems"]]
+    rows = runs.pyramid.meta["problems"]
     if kind == "difficulty":
-        levels = [getattr(runs.problems.get(name), "difficulty", None) for name in names]
+        levels = [getattr(runs.problems.get(problem_of(name, runs.problems)[0]), "difficulty", None) for name in rows]
         return None if all(level is None for level in levels) else np.array([np.nan if v is None else v for v in levels], float)
-    if runs.evaluations is None or "correct" not in runs.evaluations:
+    if runs.evaluations is None:
         return None
     share = runs.evaluations.groupby("problem_id")["correct"].mean()
-    found = share.reindex(names).to_numpy(float)
+    found = share.reindex([problem_of(name, share.index)[0] for name in rows]).to_numpy(float)
     return None if np.isnan(found).all() else found

@@ -15,8 +15,11 @@ LARGEST = 1 << 16
 
 ASK = """
 async (what) => {
-  const answer = await fetch("ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) });
-  if (!answer.ok) return [{ error: `the explorer's process does not answer (${answer.status}); is it still running?` }, []];
+  const gone = (why) => [{ error: `the explorer's process does not answer (${why}); is it still running?` }, []];
+  let answer;
+  try { answer = await fetch("ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) }); }
+  catch (error) { return gone(error.message); }
+  if (!answer.ok) return gone(answer.status);
   const bytes = await answer.arrayBuffer(), head = new DataView(bytes).getUint32(0);
   const said = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, head))), arrays = [];
   let at = 4 + head;
@@ -73,10 +76,9 @@ class Server:
 
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        except OSError as error:
-            raise StorageError(
-                f"port {port} of this machine cannot be used: {error.strerror}. Take another --port, or none."
-            ) from error
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise StorageError(f"port {port} of this machine cannot be used: {why}. Take another --port, or none.") from error
         self.address = f"http://127.0.0.1:{self._server.server_port}/{key}/"
 
     def serve(self) -> None:

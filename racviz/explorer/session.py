@@ -1,6 +1,6 @@
 """The explorer's side that knows the numbers: requests in, plain data and arrays out; a notebook, a server and an export share it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from racviz.errors import ParameterError, RacvizError, check, unknown
 from racviz.explorer.at_token import at_token
 from racviz.explorer.pyramid import DENSE
-from racviz.explorer.runs import Column, Runs, row_values
+from racviz.explorer.runs import Column, Runs, problem_of, row_values
 from racviz.explorer.view import (
     ALIGNS,
     CLASSES,
@@ -35,8 +35,15 @@ Answer = tuple[dict[str, Any], list[bytes]]
 class Session:
     """What one explorer shows. `handle` answers its requests; every answer is JSON-ready data and a list of arrays' bytes."""
 
-    def __init__(self, runs: Runs, group: str = "", **choices: Any) -> None:
-        self.runs = runs
+    def __init__(
+        self, runs: Runs, group: str = "", x: Sequence[float] | None = None, y: Sequence[float] | None = None, **choices: Any
+    ) -> None:
+        self.runs, self.version = runs, 0
+        for name, span in (("x", x), ("y", y)):
+            ok = span is None or (len(span) == 2 and all(np.isfinite(edge) for edge in span) and span[0] < span[1])
+            check(ok, name, span, "two numbers, the first and the last column or row, or None for all")
+        self.window = {name: list(span) for name, span in (("x", x), ("y", y)) if span is not None}
+        """The part that is shown first."""
         self.group = group or next(iter(runs.groups))
         if self.group not in (*runs.groups, *runs.pending):
             raise unknown("errors_of", self.group, [*runs.groups, *runs.pending])
@@ -76,15 +83,21 @@ class Session:
 
     def _answers(self) -> dict[str, np.ndarray]:
         """Rows by what was answered: `all`, and for each model those that it got right and wrong."""
-        names = [name.split(" #")[0] for name in self.runs.pyramid.meta["problems"]]
-        found = {"all": np.ones(len(names), dtype=bool)}
-        frame = self.runs.evaluations
-        if frame is not None and {"source", "correct", "problem_id"} <= set(frame):
-            by = ["source", *(["sparsity"] if "sparsity" in frame else [])]
-            for cell, rows in frame.groupby(by, sort=False):
-                right = rows.groupby("problem_id")["correct"].first().reindex(names)
-                label = cell[0] if cell[0] == "dense" or len(cell) == 1 else f"{cell[0]}, {100 * cell[1]:.3g} %"
-                found |= {f"{label}: right": (right == True).to_numpy(), f"{label}: wrong": (right == False).to_numpy()}  # noqa: E712
+        rows = self.runs.pyramid.meta["problems"]
+        found, frame = {"all": np.ones(len(rows), dtype=bool)}, self.runs.evaluations
+        if frame is None:
+            return found
+        by = frame.assign(sparsity=frame["sparsity"] if "sparsity" in frame else np.nan).groupby(
+            ["source", "sparsity"], sort=False, dropna=False
+        )
+        for (source, sparsity), cell in by:
+            samples = cell["sample"] if "sample" in cell else np.zeros(len(cell), dtype=int)
+            right = dict(zip(zip(cell["problem_id"], samples, strict=True), cell["correct"], strict=True))
+            known = set(cell["problem_id"])
+            each = [right.get(problem_of(name, known)) for name in rows]
+            label = source if source == "dense" or sparsity != sparsity else f"{source}, {100 * sparsity:.3g} %"
+            for word, says in (("right", True), ("wrong", False)):
+                found[f"{label}: {word}"] = np.array([one is not None and bool(one) == says for one in each], dtype=bool)
         return found
 
     def _arrange(self) -> None:
@@ -99,27 +112,25 @@ class Session:
         self.limit = self.view.limit or (colour_limit(self.layers, self.order) if len(self.order) else 1.0)
         self._largest: np.ndarray | None = None
         self.seen = (None, None)
+        self.version += 1
 
     def handle(self, request: Mapping[str, Any]) -> Answer:
         """The answer to a request by its `ask`: what there is, a picture, a token, the next large error, another view.
 
         What is asked wrongly is answered by `{"error": sentence}`.
         """
-        asks = {
-            "about": self.about,
-            "picture": self.picture,
-            "token": self.token,
-            "jump": self.jump,
-            "choose": self.choose,
-            "load": self.load,
-        }
+        asks = {name: getattr(self, name) for name in ("about", "picture", "token", "jump", "choose", "load")}
         try:
             ask = asks.get(str(request.get("ask")))
             if ask is None:
                 raise unknown("ask", request.get("ask"), asks)
-            return ask(**{key: value for key, value in request.items() if key not in ("ask", "number")})
-        except (RacvizError, OSError, TypeError) as error:
+            if request.get("version", self.version) != self.version and request["ask"] in ("picture", "token", "jump"):
+                return {"changed": self.about()[0]}, []  # another face of this session chose something else
+            return ask(**{key: value for key, value in request.items() if key not in ("ask", "version")})
+        except RacvizError as error:
             return {"error": str(error)}, []
+        except Exception as error:  # who asked must hear something, or waits for ever
+            return {"error": f"{type(error).__name__}: {error}"}, []
 
     def about(self) -> Answer:
         """The rows, the choices there are and those that are made."""
@@ -129,10 +140,12 @@ class Session:
         ]
         choices = {
             "numerator": list(self.columns), "denominator": list(self.columns), "order": orders, "align": list(ALIGNS),
-            "phase": list(PHASES), "tokens": list(CLASSES), "answers": list(self._answers()), "scale": list(SCALES),
+            "phase": list(PHASES), "tokens": list(CLASSES) if pyramid.vocabulary else ["all"],
+            "answers": list(self._answers()), "scale": list(SCALES),
             "errors_of": [*self.runs.groups, *self.runs.pending],
         }  # fmt: skip
         return {
+            "version": self.version, "window": self.window, "notes": self._notes(),
             "view": asdict(view) | {"errors_of": self.group}, "choices": choices, "limit": self.limit, "rows": len(self.order),
             "all_rows": pyramid.rows, "columns": self.layers.columns, "origin": pyramid.origin(view.align),
             "tokens": int(pyramid.lengths[self.order].sum()),
@@ -140,11 +153,21 @@ class Session:
             "lacking": [order for order in ORDERS if order not in orders],
         }, []  # fmt: skip
 
+    def _notes(self) -> list[str]:
+        """What who looks must know: files that are not shown, or are others by now."""
+        columns = {id(column.pyramid): column.pyramid for column in self.columns.values()}
+        notes = [f"Not shown, being along other rollouts: {', '.join(self.runs.dropped)}."] if self.runs.dropped else []
+        if any(pyramid.replaced for pyramid in columns.values()):
+            notes.append("The file of errors was replaced since; what is shown is of before. Open it again for the new one.")
+        return notes
+
     def choose(self, **choices: Any) -> Answer:
         """Another view; what cannot be leaves the one that is."""
         before = self.view, self.group
         try:
             if (group := choices.pop("errors_of", self.group)) != self.group:
+                if group not in (*self.runs.groups, *self.runs.pending):
+                    raise unknown("errors_of", group, [*self.runs.groups, *self.runs.pending])
                 self.runs.group(group)
                 self.group = group
                 labels = list(self.columns)
@@ -152,7 +175,7 @@ class Session:
                 choices = {name: label if label in labels else "" for name, label in kept.items()} | choices
             self.view = self._checked(replace(self.view, **choices))
             self._arrange()
-        except (RacvizError, OSError, TypeError, KeyError):
+        except BaseException:
             self.view, self.group = before
             raise
         return self.about()
@@ -160,7 +183,7 @@ class Session:
     def picture(self, x: list[float], y: list[float], pixels: list[int]) -> Answer:
         """Bins of a part: their ratios as float32, row by row, then the curve below; codes stand for what has no ratio (see `view`)."""
         check(all(np.isfinite(each) for each in (*x, *y)), "x and y", [x, y], "numbers")
-        pixels = [min(max(1, int(each)), PIXELS) for each in pixels]
+        pixels = [int(min(max(1, each), PIXELS)) for each in pixels]
         self.seen = tuple(x), tuple(y)
         made = picture(self.layers, self.order, tuple(x), tuple(y), tuple(pixels))
         rows = made.problems[:: made.group]
@@ -174,9 +197,13 @@ class Session:
 
     def token(self, place: int, column: int, live: bool = True) -> Answer:
         """All of one token: the row at a place of the order, the text around it, both errors, what the models say next."""
-        check(0 <= place < len(self.order), "place", place, f"0 to {len(self.order) - 1}")
+        if not len(self.order):
+            raise ParameterError("no problem is left by the filter by answers; take it away.")
+        check(isinstance(place, int) and 0 <= place < len(self.order), "place", place, f"0 to {len(self.order) - 1}")
         row, pyramid = int(self.order[place]), self.runs.pyramid
-        position = int(np.clip(int(column) - self.layers.offsets[row], 0, pyramid.lengths[row] - 1))
+        position = int(column) - int(self.layers.offsets[row])
+        if not 0 <= position < pyramid.lengths[row]:
+            return {"nothing": True}, []
         return self._at(place, row, position, live), []
 
     def _at(self, place: int, row: int, position: int, live: bool) -> dict[str, Any]:
@@ -189,28 +216,42 @@ class Session:
         shown = ratios(top, bottom, tokens, bad)[0]
         ids = np.asarray(pyramid.ids[row])
         text = [pyramid.vocabulary.get(int(i), f"#{i}") for i in ids[low:high]]
-        prompt = "".join(pyramid.vocabulary.get(int(i), f"#{i}") for i in ids[: pyramid.t_in[row]])
-        known = self.runs.problems.get(problem.split(" #")[0])
         at = position - low
         return {
             "place": place, "column": position + begin, "position": position, "problem": problem, "length": int(pyramid.lengths[row]),
             "t_in": int(pyramid.t_in[row]), "from": low, "texts": text, "ratios": [_number(value) for value in shown], "at": at,
-            "numerator": _number(top[0, at]), "denominator": _number(bottom[0, at]), "prompt": known.text if known else prompt,
-            "key": known.answer if known else "", "answers": self._answered(problem.split(" #")[0]),
+            "numerator": _number(top[0, at]), "denominator": _number(bottom[0, at]), **self.asked(row), "answers": self.answered(problem),
             "live": self._live(row, position) if live else {"reason": "not asked for"},
         }  # fmt: skip
 
-    def _answered(self, problem: str) -> list[dict[str, Any]]:
-        """What each model answered, where evaluations are there."""
+    def asked(self, row: int) -> dict[str, str]:
+        """The problem of a row and its right answer, as far as they are known; else the tokens of its prompt."""
+        pyramid = self.runs.pyramid
+        known = self.runs.problems.get(problem_of(pyramid.meta["problems"][row], self.runs.problems)[0])
+        if known:
+            return {"prompt": known.text, "key": known.answer}
+        ids = pyramid.ids[row][: pyramid.t_in[row]]
+        return {"prompt": "".join(pyramid.vocabulary.get(int(i), f"#{i}") for i in ids), "key": ""}
+
+    def answered(self, row: str) -> list[dict[str, Any]]:
+        """What each model answered to the problem of a row, in its sample, where evaluations are there."""
         frame = self.runs.evaluations
-        if frame is None or "answer" not in frame:
+        if frame is None:
             return []
-        mine = frame[(frame["problem_id"] == problem) & (frame["sample"] == 0 if "sample" in frame else True)]
-        return [
-            {"model": row.source + (f", {100 * row.sparsity:.3g} %" if row.source != "dense" else ""), "correct": bool(row.correct),
-             "answer": row.answer if isinstance(row.answer, str) else "", "tokens": int(getattr(row, "output_tokens", 0))}
-            for row in mine.itertuples()
-        ]  # fmt: skip
+        problem, sample = problem_of(row, set(frame["problem_id"]))
+        mine = frame[(frame["problem_id"] == problem) & (frame["sample"] == sample if "sample" in frame else sample == 0)]
+        found = []
+        for each in mine.to_dict("records"):
+            sparsity, tokens, answer = (each.get(name) for name in ("sparsity", "output_tokens", "answer"))
+            of = (
+                f", {100 * sparsity:.3g} %"
+                if each["source"] != "dense" and sparsity is not None and sparsity == sparsity
+                else ""
+            )
+            said = {"model": f"{each['source']}{of}", "correct": bool(each["correct"])}
+            known = tokens is not None and tokens == tokens
+            found.append(said | {"answer": answer if isinstance(answer, str) else "", "tokens": int(tokens) if known else None})
+        return found
 
     def _live(self, row: int, position: int) -> dict[str, Any]:
         wanted = ["dense", self.view.numerator, self.view.denominator]
@@ -261,19 +302,16 @@ class Session:
         return np.stack([place[chosen], column[chosen]], axis=1).astype(int)
 
     def caption(self) -> str:
-        """What the errors are of: model, domain, and of both models what they do not share."""
-        label, group = self.columns[self.view.numerator].pyramid.meta["label"], self.group
-        sparsity, tokens = label.get("sparsity"), label.get("calibration_tokens")
-        tokens = next(iter(tokens.values()), None) if isinstance(tokens, dict) else tokens
-        parts = [
-            label.get("model"),
-            label.get("domain"),
-            label.get("method"),
-            f"{100 * sparsity:.3g} % sparsity" if isinstance(sparsity, float) else None,
+        """What the errors of both are of, and of what only one of them is."""
+        top, bottom = (self.columns[name] for name in (self.view.numerator, self.view.denominator))
+        both = [_made(column.pyramid.meta["label"]) for column in (top, bottom)]
+        shared = [part for part in both[0] if part in both[1]]
+        own = [
+            f"{column.label}: {', '.join(left)}"
+            for column, mine in zip((top, bottom), both, strict=True)
+            if (left := [part for part in mine if part not in shared])
         ]
-        parts += [label.get("mode"), group, f"{tokens:,} calibration tokens" if isinstance(tokens, int) else None]
-        parts += [f"seed {label['seed']}" if label.get("seed") is not None else None, f"n = {len(self.order)} problems"]
-        return " · ".join(str(part) for part in parts if part)
+        return " · ".join([*shared, self.group, *own, f"n = {len(self.order)} problems"])
 
     def line(self) -> str:
         """The Python that opens what is seen."""
@@ -282,8 +320,26 @@ class Session:
             f.name: getattr(self.view, f.name) for f in fields(View) if getattr(self.view, f.name) != getattr(plain, f.name)
         }
         chosen |= {"errors_of": self.group} if self.group != next(iter(self.runs.groups)) else {}
+        all_of = {"x": self.layers.columns, "y": len(self.order)}
+        for (name, size), span in zip(all_of.items(), self.seen, strict=True):
+            if span is not None and (span[0] > 0 or span[1] < size):
+                chosen[name] = tuple(round(float(edge), 2) for edge in span)
+        given = [f"{name}={name}" for name in self.runs.given]
         source = repr(self.runs.source) if self.runs.source else "errors"
-        return f"rv.explore({', '.join([source, *(f'{name}={value!r}' for name, value in chosen.items())])})"
+        return f"rv.explore({', '.join([source, *given, *(f'{name}={value!r}' for name, value in chosen.items())])})"
+
+
+def _made(label: Mapping[str, Any]) -> list[str]:
+    """What a label says of how errors were made, in words."""
+    sparsity, tokens, seed = label.get("sparsity"), label.get("calibration_tokens"), label.get("seed")
+    tokens = next(iter(tokens.values()), None) if isinstance(tokens, dict) else tokens
+    parts = [label.get("model"), label.get("domain"), label.get("method")]
+    parts += [f"{100 * sparsity:.3g} % sparsity" if isinstance(sparsity, float) else None, label.get("mode")]
+    parts += [
+        f"{tokens:,} calibration tokens" if isinstance(tokens, int) else None,
+        f"seed {seed}" if seed is not None else None,
+    ]
+    return [str(part) for part in parts if part]
 
 
 def _number(value: float) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import check, unknown
+from racviz.errors import ParameterError, check, unknown
 from racviz.explorer.pyramid import UNUSABLE, Pyramid, levels, shifted
 
 ORDERS = ("given", "prompt length", "length", "mean ratio", "cluster", "difficulty", "accuracy")
@@ -39,7 +39,9 @@ class View:
         for name, allowed in (("order", ORDERS), ("align", ALIGNS), ("phase", PHASES), ("tokens", CLASSES), ("scale", SCALES)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
-        number = isinstance(self.limit, int | float) and not isinstance(self.limit, bool) and math.isfinite(self.limit)
+        number = (
+            isinstance(self.limit, int | float | np.number) and not isinstance(self.limit, bool) and math.isfinite(self.limit)
+        )
         check(number and 0 <= self.limit <= 40, "limit", self.limit, "a number from 0 (find one) to 40, in powers of two")
 
 
@@ -68,6 +70,10 @@ class Layers:
         self.pyramid, self.top, self.bottom, self.align = top[0], top, bottom, view.align
         self.offsets, self.columns = self.pyramid.offsets(view.align), self.pyramid.width(view.align)
         self._chosen = None
+        if view.tokens != "all" and not self.pyramid.vocabulary:
+            raise ParameterError(
+                f"tokens={view.tokens!r} needs the texts of tokens, which these errors come without; take 'all'."
+            )
         if (view.phase, view.tokens) != ("all", "all"):
             mask = shifted(chosen(self.pyramid, view.phase, view.tokens), self.offsets, self.columns, blank=False)
             finest = [each[0].level(each[1], 0, view.align) for each in (top, bottom)]

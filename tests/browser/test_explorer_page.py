@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,40 @@ def test_choices_change_the_picture_and_wrong_ones_are_said(served):
     assert "order must be one of" in served.locator(".rvx-status").inner_text()
 
 
+def test_held_keys_are_not_lost_and_a_click_on_nothing_says_so(served):
+    served.evaluate(f"{RVX}.pick(0, 20)")
+    served.wait_for_selector(".rvx-strip bdi.here")
+    served.locator("canvas").focus()
+    for _ in range(25):
+        served.keyboard.press("ArrowRight")
+    served.wait_for_function(f"() => {RVX}.state.chosen.position === 45")
+    served.evaluate(f"{RVX}.pick(0, 5000)")
+    served.wait_for_function("() => document.querySelector('.rvx-status').textContent === 'There is no token here.'")
+
+
+def test_two_faces_of_one_session_show_the_same(errors, open_page):
+    with Server(rv.explore(errors, order="given").session) as server:
+        one, other = open_page(server.address), open_page(server.address)
+        for page in (one, other):
+            page.wait_for_selector('[data-ready="1"]')
+        other.evaluate(f"{RVX}.choose({{numerator: 'rac', denominator: 'prompt'}})")
+        other.wait_for_function(f"() => {RVX}.state.about.view.numerator === 'rac'")
+        one.evaluate(f"{RVX}.zoom(0.5)")
+        one.wait_for_function(f"() => {RVX}.state.about.view.numerator === 'rac'")
+        assert "e(rac) over e(prompt)" in one.locator("canvas").get_attribute("aria-label")
+
+
+def test_a_server_that_is_gone_is_said(errors, open_page):
+    server = Server(rv.explore(errors).session)
+    with server:
+        page = open_page(server.address, benign=("Failed to load resource",))
+        page.wait_for_selector('[data-ready="1"]')
+    page.locator("canvas").hover()
+    page.mouse.wheel(0, -300)
+    page.wait_for_selector(".rvx-status.wrong")
+    assert "is it still running?" in page.locator(".rvx-status").inner_text()
+
+
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(served):
     for control in served.locator(".rvx select, .rvx input, .rvx button, .rvx canvas").all():
         assert control.get_attribute("aria-label")
@@ -168,6 +203,8 @@ def test_pictures_by_the_browser(errors, tmp_path):
     assert png[:4] == b"\x89PNG" and len(colours_of(png)) > 20
     svg = explorer.save(tmp_path / "x.svg").read_text(encoding="utf-8")
     assert svg.startswith("<svg") and svg.rstrip().endswith("</svg>") and "data:image/png;base64," in svg
+    assert ElementTree.fromstring(svg).findtext(".//{*}title") == "e(prompt) / e(rac)"
+    assert ">token position</text>" in svg and "n = 40 problems</text>" in svg, "axes and caption are text"
     PICTURES.mkdir(parents=True, exist_ok=True)
     (PICTURES / "saved.png").write_bytes(png)
 

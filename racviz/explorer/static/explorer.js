@@ -2,7 +2,7 @@
 
 const SCALE = [[0, 0x7f0a20], [0.15, 0xb5263a], [0.32, 0xdd7a63], [0.45, 0xe0b9ad], [0.5, 0xd2d2d2], [0.55, 0xb3c6d8], [0.68, 0x6a9fcb], [0.85, 0x2465a4], [1, 0x0b2f66]];
 const NO_ERROR_BELOW = -1, NO_ERROR = -2, NOT_FINITE = -3;
-const ROOM = { left: 62, right: 96, top: 12, heat: 400, gap: 34, curve: 96, bottom: 34 };
+const ROOM = { left: 62, right: 96, top: 12, heat: 400, gap: 34, curve: 96, bottom: 62 };
 const HEIGHT = ROOM.top + ROOM.heat + ROOM.gap + ROOM.curve + ROOM.bottom;
 const WORDS = { numerator: "error of", denominator: "over error of", order: "rows by", align: "align at", phase: "phase", tokens: "tokens", answers: "answers",
   scale: "colour by", errors_of: "what is compared" };
@@ -17,7 +17,8 @@ function palette() {
   return table;
 }
 const COLOURS = palette(), ABGR = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
-const SPECIAL = { [NO_ERROR_BELOW]: ABGR(230, 159, 0), [NO_ERROR]: ABGR(232, 232, 232), [NOT_FINITE]: ABGR(204, 121, 167) };
+const SPECIAL = { [NO_ERROR_BELOW]: ABGR(230, 159, 0), [NO_ERROR]: ABGR(240, 228, 66), [NOT_FINITE]: ABGR(204, 121, 167) };
+const MEANING = { [NO_ERROR_BELOW]: "no error in the denominator", [NO_ERROR]: "no error of either", [NOT_FINITE]: "not a finite number" };
 
 function colourOf(ratio, view, limit) {
   if (ratio === null || Number.isNaN(ratio)) return 0;
@@ -31,7 +32,7 @@ const times = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3)
 
 export function said(ratio) {
   if (ratio === null || Number.isNaN(ratio)) return "no token";
-  return { [NO_ERROR_BELOW]: "no error in the denominator", [NO_ERROR]: "no error of either", [NOT_FINITE]: "not a finite number" }[ratio] ?? times(ratio);
+  return MEANING[ratio] ?? times(ratio);
 }
 
 // A token as it can be seen: control characters, marks of direction and spaces by signs; everything else as it is, and as text only.
@@ -44,6 +45,38 @@ export function visible(token) {
     else out += char;
   }
   return out || "∅";
+}
+
+const plain = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+// As much of a canvas's context as `draw` needs, writing SVG: axes, text and curves as such, the cells as one image.
+class SvgContext {
+  parts = []; path = ""; stack = []; turned = ""; clipped = ""; dash = []; made = 0;
+  put(text) { const attributes = `${this.turned ? ` transform="${this.turned}"` : ""}`; this.parts.push(this.clipped ? `<g clip-path="url(#${this.clipped})">${text.replace("/>", `${attributes}/>`)}</g>` : text.replace(/(\/?>)/, `${attributes}$1`)); }
+  setTransform() {} setLineDash(dash) { this.dash = dash; }
+  save() { this.stack.push([this.turned, this.clipped]); } restore() { [this.turned, this.clipped] = this.stack.pop(); }
+  translate(x, y) { this.turned += `translate(${x} ${y})`; } rotate(angle) { this.turned += `rotate(${(angle * 180) / Math.PI})`; }
+  beginPath() { this.path = ""; this.box = null; } rect(x, y, w, h) { this.box = [x, y, w, h]; }
+  clip() { const [x, y, w, h] = this.box, id = `c${++this.made}`; this.parts.push(`<clipPath id="${id}"><rect x="${x}" y="${y}" width="${w}" height="${h}"/></clipPath>`); this.clipped = id; }
+  moveTo(x, y) { this.path += `M${x.toFixed(2)} ${y.toFixed(2)}`; } lineTo(x, y) { this.path += `${this.path ? "L" : "M"}${x.toFixed(2)} ${y.toFixed(2)}`; }
+  stroke() { this.put(`<path d="${this.path}" fill="none" stroke="${this.strokeStyle}" stroke-width="${this.lineWidth}" stroke-dasharray="${this.dash.join(" ")}"/>`); }
+  fillRect(x, y, w, h) { this.put(`<rect x="${x}" y="${y}" width="${w}" height="${h}" fill="${this.fillStyle.url ?? this.fillStyle}"/>`); }
+  strokeRect(x, y, w, h) { this.put(`<rect x="${x}" y="${y}" width="${w}" height="${h}" fill="none" stroke="${this.strokeStyle}" stroke-width="${this.lineWidth}"/>`); }
+  fillText(text, x, y) {
+    const anchor = { left: "start", right: "end", center: "middle" }[this.textAlign];
+    this.put(`<text x="${x.toFixed(2)}" y="${y.toFixed(2)}" dominant-baseline="central" text-anchor="${anchor}" fill="${this.fillStyle}">${plain(text)}</text>`);
+  }
+  createLinearGradient(x1, y1, x2, y2) {
+    const id = `g${++this.made}`, stops = [], at = this.parts.length;
+    this.parts.push("");
+    const write = () => { this.parts[at] = `<linearGradient id="${id}" gradientUnits="userSpaceOnUse" x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}">${stops.join("")}</linearGradient>`; };
+    return { url: `url(#${id})`, addColorStop: (place, colour) => { stops.push(`<stop offset="${place}" stop-color="${colour}"/>`); write(); } };
+  }
+  drawImage(image, x, y, w, h) {
+    const copy = document.createElement("canvas");
+    copy.width = image.width; copy.height = image.height; copy.getContext("2d").drawImage(image, 0, 0);
+    this.put(`<image x="${x}" y="${y}" width="${w}" height="${h}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${copy.toDataURL("image/png")}"/>`);
+  }
 }
 
 function make(tag, attributes = {}, ...children) {
@@ -64,16 +97,21 @@ export async function mount(root, ask, how = {}) {
   root.setAttribute("aria-label", "Explorer of reconstruction errors");
   const canvas = make("canvas", { tabindex: 0, role: "application", "aria-roledescription": "heatmap", class: "rvx-heat" });
   const controls = make("div", { class: "rvx-controls" }), status = make("div", { class: "rvx-status", role: "status", "aria-live": "polite" });
-  const caption = make("div", { class: "rvx-caption" }), tip = make("div", { class: "rvx-tip" }), detail = make("div", { class: "rvx-detail" });
-  root.replaceChildren(controls, canvas, caption, status, tip, detail);
+  const tip = make("div", { class: "rvx-tip" }), detail = make("div", { class: "rvx-detail" });
+  root.replaceChildren(controls, canvas, status, tip, detail);
+  root.classList.toggle("bare", Boolean(how.bare));
   const state = { about: null, x: [0, 1], y: [0, 1], shown: null, image: null, chosen: null, jump: -1, asked: 0, timings: [] };
   const tell = (text, wrong = false) => { status.textContent = text; status.classList.toggle("wrong", wrong); };
   const request = async (what) => {
-    const [data, arrays] = await ask(what);
-    if (data.error) { tell(data.error, true); throw new Error(data.error); }
+    const [data, arrays] = await ask({ ...what, ...(state.about ? { version: state.about.version } : {}) });
+    if (data.error) { tell(data.error, true); throw Object.assign(new Error(data.error), { told: true }); }
+    if (data.changed) { // another face of this session chose something else: this one follows
+      state.about = data.changed; state.chosen = null; detail.replaceChildren(); clamp(); buildControls();
+      return request(what);
+    }
     return [data, arrays];
   };
-  const quietly = (work) => (...given) => Promise.resolve(work(...given)).catch((error) => { if (!status.textContent) tell(String(error), true); });
+  const quietly = (work) => async (...given) => { try { await work(...given); } catch (error) { if (!error.told) tell(String(error), true); } };
 
   const size = () => ({ w: Math.max(80, canvas.clientWidth - ROOM.left - ROOM.right), h: ROOM.heat });
   const toX = (column) => ROOM.left + ((column - state.x[0]) / (state.x[1] - state.x[0])) * size().w;
@@ -102,6 +140,7 @@ export async function mount(root, ask, how = {}) {
       const [data, arrays] = await request({ ask: "picture", x: state.x, y: state.y, pixels });
       state.shown = data;
       state.ratio = new Float32Array(arrays[0]);
+      state.odd = new Set();
       state.curve = new Float32Array(arrays[1]);
       paint();
       draw();
@@ -110,7 +149,7 @@ export async function mount(root, ask, how = {}) {
       root.dataset.painted = String(state.timings.length);
     } finally {
       busy = false;
-      if (next !== null) { const then = next; next = null; refresh(then).catch(() => {}); }
+      if (next !== null) { const then = next; next = null; quietly(refresh)(then); }
     }
   }
 
@@ -122,7 +161,7 @@ export async function mount(root, ask, how = {}) {
     for (let i = 0; i < ratio.length; i++) {
       const value = ratio[i];
       if (value !== value) continue;
-      if (value < 0) { out[i] = SPECIAL[value]; continue; }
+      if (value < 0) { out[i] = SPECIAL[value]; state.odd.add(value); continue; }
       const place = linear ? 0.5 + (value - 1) / reach : 0.5 + (Math.log(value > 1e-12 ? value : 1e-12) * LOG) / span;
       out[i] = COLOURS[place <= 0 ? 0 : place >= 1 ? 255 : (255 * place + 0.5) | 0];
     }
@@ -179,6 +218,12 @@ export async function mount(root, ask, how = {}) {
       const t = k / 4, value = view.scale === "ratio" ? 1 + t * (2 ** limit - 1) : 2 ** (t * limit);
       if (value >= 0) g.fillText(times(value), bx + 17, ROOM.top + ROOM.heat * (0.5 - t / 2) * 0.97 + 6);
     }
+    g.fillStyle = faint; g.fillText(clip(state.about.caption, Math.floor(width / 5.6)), 8, HEIGHT - 10);
+    let sign = ROOM.left;
+    for (const odd of state.odd ?? []) { // what the scale does not say
+      g.fillStyle = css(SPECIAL[odd]); g.fillRect(sign, HEIGHT - 30, 10, 10); g.fillStyle = fore; g.fillText(MEANING[odd], sign + 14, HEIGHT - 25);
+      sign += 34 + 6 * MEANING[odd].length;
+    }
     g.save(); g.translate(width - 12, ROOM.top + ROOM.heat / 2); g.rotate(Math.PI / 2); g.textAlign = "center"; g.fillStyle = faint;
     g.fillText(clip(`e(${view.numerator}) / e(${view.denominator})`, 70), 0, 0); g.restore();
   }
@@ -209,11 +254,10 @@ export async function mount(root, ask, how = {}) {
   function describe() {
     const { view, rows, all_rows, tokens, unusable } = state.about;
     canvas.setAttribute("aria-label", `Heatmap of e(${view.numerator}) over e(${view.denominator}): ${rows} of ${all_rows} problems, ${state.about.columns} token positions. ` +
-      "Arrow keys move over tokens, plus and minus zoom, Home shows all, N and P go to the next and the previous large error.");
-    caption.textContent = state.about.caption;
+      "Arrow keys move over tokens, plus and minus zoom, Home shows all" + (how.offline ? "." : ", N and P go to the next and the previous large error.") + ` ${state.about.caption}`);
     const bin = state.shown ? (state.shown.width > 1 ? ` A cell is ${state.shown.width} tokens: the ratio of sums.` : " A cell is a token.") : "";
     const group = state.shown && state.shown.group > 1 ? ` A row is ${state.shown.group} problems.` : "";
-    const odd = unusable ? ` ${unusable.toLocaleString("en")} tokens have no finite error (pink) and are in no sum.` : "";
+    const odd = [unusable ? ` ${unusable.toLocaleString("en")} tokens have no finite error (pink) and are in no sum.` : "", ...(state.about.notes ?? [])].join(" ");
     tell(rows ? `${rows} of ${all_rows} problems, ${tokens.toLocaleString("en")} tokens.${bin}${group}${odd}` : "No problem is left by the filter by answers.");
   }
 
@@ -233,7 +277,7 @@ export async function mount(root, ask, how = {}) {
       button("all", "show everything", reset), button("+", "zoom in", () => zoom(0.5)), button("−", "zoom out", () => zoom(2)),
       ...(how.offline ? [] : [button("◂ large", "previous large error", () => jump(-1)), button("large ▸", "next large error", () => jump(1))]),
       button("PNG", "save the picture as PNG", savePng), button("SVG", "save the picture as SVG", saveSvg), button("CSV", "save the bins that are seen as CSV", saveCsv),
-      ...(how.offline ? [] : [button("Python", "show the Python line that opens this", () => tell(state.about.line))]));
+      ...(how.offline ? [] : [button("Python", "show the Python line that opens this", async () => { [state.about] = await request({ ask: "about" }); tell(state.about.line); })]));
   }
 
   async function choose(what) {
@@ -252,15 +296,30 @@ export async function mount(root, ask, how = {}) {
     clamp(); await refresh(since); describe();
   }
   async function jump(step) {
+    turn++;
     const [data] = await request({ ask: "jump", number: Math.max(0, state.jump + step), live: true });
     state.jump = data.jump;
     await show(data, `Large error ${data.jump + 1} of ${data.jumps}: `);
   }
+  // The cursor moves at once; of what was asked meanwhile only the last answer counts. What models say comes when it rests.
+  let turn = 0, resting = null;
   async function pick(place, column) {
-    const [data] = await request({ ask: "token", place, column, live: !how.offline });
-    await show(data);
+    const mine = ++turn;
+    state.chosen = { ...state.chosen, place, column };
+    draw();
+    const [data] = await request({ ask: "token", place, column, live: false });
+    if (mine !== turn) return;
+    if (data.nothing) { state.chosen = null; draw(); tell("There is no token here."); return; }
+    const kept = detail.querySelector(".rvx-live");
+    await show(data, "", kept);
+    if (how.offline) return;
+    clearTimeout(resting);
+    resting = setTimeout(quietly(async () => {
+      const [whole] = await request({ ask: "token", place, column, live: true });
+      if (mine === turn && !whole.nothing) detail.querySelector(".rvx-live")?.replaceWith(beside(whole));
+    }), 200);
   }
-  async function show(data, before = "") {
+  async function show(data, before = "", live = null) {
     state.chosen = data;
     const inside = (v, [a, b]) => v >= a && v < b;
     if (!inside(data.column, state.x)) { const span = state.x[1] - state.x[0]; state.x = [data.column - span / 2, data.column + span / 2]; clamp(); await refresh(); }
@@ -269,7 +328,7 @@ export async function mount(root, ask, how = {}) {
     const token = visible(data.texts[data.at]), phase = data.position < data.t_in ? "prompt" : "thought and answer";
     tell(`${before}${data.problem}, position ${data.position} (${phase}), token ${token}: ${said(code(data.ratios[data.at], data))}, ` +
       `e(${state.about.view.numerator}) ${short(data.numerator)}, e(${state.about.view.denominator}) ${short(data.denominator)}`);
-    detail.replaceChildren(strip(data), beside(data));
+    detail.replaceChildren(strip(data), live ?? beside(data));
     const here = detail.querySelector(".here");
     if (here) here.parentElement.scrollTop = here.offsetTop - here.parentElement.offsetTop - 90;
   }
@@ -292,11 +351,12 @@ export async function mount(root, ask, how = {}) {
   function answers(data) {
     if (!data.answers.length) return null;
     const rows = data.answers.map((one) => make("tr", {}, make("td", { text: one.model }), make("td", { text: one.correct ? "✓ right" : "✗ wrong" }),
-      make("td", {}, make("bdi", { text: clip(visible(one.answer), 200) })), make("td", { text: `${one.tokens} tokens` })));
+      make("td", {}, make("bdi", { text: clip(visible(one.answer), 200) })), make("td", { text: one.tokens === null ? "" : `${one.tokens} tokens` })));
     return make("div", {}, make("h4", { text: "Answers" }), make("table", {}, ...rows));
   }
   function beside(data) {
     const box = make("div", { class: "rvx-live" }), live = data.live;
+    if (live.reason === "not asked for") { box.append(make("h4", { text: "Next tokens" }), make("div", { text: "…" })); return box; }
     if (live.reason) {
       box.append(make("h4", { text: "Next tokens" }), make("div", { text: live.reason }));
       if (live.loadable) box.append(make("button", { type: "button", text: "load the models", onclick: quietly(async () => { await request({ ask: "load" }); await pick(data.place, data.column); }) }));
@@ -322,10 +382,10 @@ export async function mount(root, ask, how = {}) {
   function picture(ratio = 2) { const copy = document.createElement("canvas"); draw(copy, ratio); return copy; }
   function savePng() { picture().toBlob((blob) => save(blob, "racviz.png")); }
   function svg() {
-    const width = canvas.clientWidth, copy = picture(2), about = state.about, text = `e(${about.view.numerator}) / e(${about.view.denominator}), ${about.rows} problems`;
-    const escape = (s) => s.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-    return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${HEIGHT}" viewBox="0 0 ${width} ${HEIGHT}"><title>${escape(text)}</title>` +
-      `<image width="${width}" height="${HEIGHT}" href="${copy.toDataURL("image/png")}"/></svg>`;
+    const width = canvas.clientWidth, about = state.about, drawn = new SvgContext(), target = { getContext: () => drawn, width, height: HEIGHT };
+    draw(target, 1);
+    return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${HEIGHT}" viewBox="0 0 ${width} ${HEIGHT}" font-size="11" ` +
+      `font-family="Inter, Segoe UI, Roboto, Arial, sans-serif"><title>${plain(`e(${about.view.numerator}) / e(${about.view.denominator})`)}</title>${drawn.parts.join("")}</svg>`;
   }
   function saveSvg() { save(new Blob([svg()], { type: "image/svg+xml" }), "racviz.svg"); }
   function saveCsv() {
@@ -359,7 +419,7 @@ export async function mount(root, ask, how = {}) {
   canvas.addEventListener("pointerup", (event) => {
     const [px, py] = at(event), was = drag;
     drag = null;
-    if (was && !was.moved && inHeat(px, py)) quietly(pick)(Math.min(state.about.rows - 1, Math.floor(fromY(py))), Math.floor(fromX(px)));
+    if (was && !was.moved && inHeat(px, py) && state.about.rows) quietly(pick)(Math.min(state.about.rows - 1, Math.floor(fromY(py))), Math.floor(fromX(px)));
     else if (was && was.moved) describe();
   });
   canvas.addEventListener("pointerleave", () => { tip.style.display = "none"; });
@@ -369,7 +429,8 @@ export async function mount(root, ask, how = {}) {
     if (!s || !inHeat(px, py)) { tip.style.display = "none"; return; }
     const column = Math.floor((fromX(px) - s.start) / s.width), row = Math.floor((fromY(py) - s.first) / s.group), [rows, columns] = s.shape;
     if (column < 0 || row < 0 || column >= columns || row >= rows) { tip.style.display = "none"; return; }
-    const first = s.start + column * s.width - state.about.origin, span = s.width > 1 ? `positions ${first} to ${first + s.width - 1}` : `position ${first}`;
+    const first = s.start + column * s.width - state.about.origin, after = state.about.view.align === "boundary" ? " from the end of the prompt" : "";
+    const span = (s.width > 1 ? `positions ${first} to ${first + s.width - 1}` : `position ${first}`) + after;
     const who = s.problems[row] ?? (s.group > 1 ? `problems ${s.first + row * s.group} to ${Math.min(state.about.rows, s.first + (row + 1) * s.group) - 1}` : `problem ${s.first + row}`);
     tip.textContent = `${who}\n${span}\n${said(state.ratio[row * columns + column])}`;
     tip.style.display = "block";
@@ -377,7 +438,7 @@ export async function mount(root, ask, how = {}) {
   }
   canvas.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, step = steps[event.key];
-    const work = step ? () => {
+    const work = step && state.about.rows ? () => {
       const c = state.chosen ?? { place: Math.floor(state.y[0]), column: Math.floor(state.x[0]) };
       return pick(Math.min(state.about.rows - 1, Math.max(0, c.place + step[0])), Math.max(0, c.column + step[1] * (event.shiftKey ? 10 : 1)));
     } : { "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), Home: reset, n: () => jump(1), p: () => jump(-1), Enter: () => state.chosen && pick(state.chosen.place, state.chosen.column) }[event.key];
@@ -387,7 +448,10 @@ export async function mount(root, ask, how = {}) {
   });
 
   try { [state.about] = await request({ ask: "about" }); } catch (error) { return { state }; }
-  if (how.view) { state.x = how.view.x; state.y = how.view.y; } else whole();
+  whole();
+  const first = how.view ?? state.about.window ?? {};
+  if (first.x) state.x = first.x;
+  if (first.y) state.y = first.y;
   clamp(); buildControls(); draw();
   let wide = canvas.clientWidth; // 0 in a page that is not laid out yet
   await refresh(); describe();

@@ -3,6 +3,7 @@
 export function answers(data) {
   const decode = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
   const top = decode(data.top), bottom = decode(data.bottom), { bins, width, about } = data;
+  const found = about.limit;
   function picture({ x, y, pixels }) {
     const left = Math.max(0, x[0]), right = Math.min(about.columns, Math.max(x[1], left + 1));
     let step = width;
@@ -30,7 +31,8 @@ export function answers(data) {
   }
   function token({ place, column }) {
     if (!data.ids) return [{ error: "this page holds bins of several tokens, and no texts" }, []];
-    const length = data.lengths[place], position = Math.min(length - 1, Math.max(0, column - data.offsets[place]));
+    const length = data.lengths[place], position = column - data.offsets[place];
+    if (!(position >= 0 && position < length)) return [{ nothing: true }, []];
     const from = Math.max(0, position - 150), to = Math.min(length, position + 151), number = (v) => (Number.isFinite(v) ? v : null);
     const cell = (k) => place * bins + k + data.offsets[place], ratios = [], texts = [];
     for (let k = from; k < to; k++) {
@@ -39,12 +41,12 @@ export function answers(data) {
       texts.push(data.texts[data.ids[place][k]]);
     }
     return [{ place, column: position + data.offsets[place], position, problem: data.problems[place], length, t_in: data.t_in[place], from, texts, ratios, at: position - from,
-      numerator: number(top[cell(position)]), denominator: number(bottom[cell(position)]), prompt: data.prompts[place] ?? "", key: "", answers: [],
+      numerator: number(top[cell(position)]), denominator: number(bottom[cell(position)]), ...(data.asked?.[place] ?? { prompt: "not on this page", key: "" }), answers: data.answers?.[place] ?? [],
       live: { reason: "model not loaded: this page stands alone" } }, []];
   }
   function choose(what) {
     for (const name of ["scale", "limit"]) if (name in what) about.view[name] = what[name];
-    if ("limit" in what && what.limit > 0) about.limit = what.limit;
+    if ("limit" in what) about.limit = what.limit > 0 ? what.limit : found;
     return [about, []];
   }
   const asks = { about: () => [about, []], picture, token, choose };
