@@ -15,8 +15,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "browser"
-BENIGN = ("Failed to load resource: the server responded with a status of 404", "ResizeObserver loop")
-"""What JupyterLab itself says on a console: workspaces and settings that are not there yet."""
+BENIGN = (
+    "Failed to load resource: the server responded with a status of 404",
+    "Failed to load resource: net::ERR_CONNECTION",
+    "ResizeObserver loop",
+)
+"""What JupyterLab itself says on a console: workspaces and settings that are not there yet; and a server that ends with its test."""
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,7 @@ class TestWhenRun:
     def test_index_has_every_report(self, made):
         page = (made / "reports" / "index.html").read_text(encoding="utf-8")
         assert page.count("<article>") == len(NOTEBOOKS) and "did not finish" not in page and not NETWORK.findall(page)
-        assert "on decode tokens" in page and "Accuracy, RAC against prompt-only" in page and "Mean length of thought" in page
+        assert "on decode tokens" in page and page.count("of RAC against prompt-only (n = 6 problems, paired") >= 3
         assert (
             page.index("figure2_error_heatmap.html") < page.index("runtime_vs_sparsity.html") < page.index("cot_lengths.html")
         )
