@@ -82,6 +82,9 @@ def lab(tmp_path_factory):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(folder / "config"),
                                 "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
                                 "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "RACVIZ_CACHE": str(folder / "cache")}  # fmt: skip
+    settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"windowingMode": "none"}', encoding="utf-8")  # outputs stay on the page when they are out of sight
     with (folder / "lab.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
@@ -109,11 +112,11 @@ def run_all(page, timeout: float = 240) -> list[str]:
         page.locator(".jp-Dialog button.jp-mod-accept").click(timeout=5000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    prompts = "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map((each) => each.innerText)"
+    prompts = "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map((each) => each.textContent)"
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         shown = page.evaluate(prompts)
-        if shown and not any("*" in each or each.strip() in ("", "[ ]:") for each in shown):
+        if shown and not any("*" in each or each.strip() == "[ ]:" for each in shown):  # "": its source is hidden
             break
         page.wait_for_timeout(500)
     else:
