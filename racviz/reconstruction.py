@@ -87,7 +87,8 @@ def reconstruction_errors(
 
     pruned: models by name, or functions that load them; the dense model goes over the rollouts once for all models that are in
     memory, and once more for each that is loaded. metric: `hidden` (the paper's), `kl` (KL(dense ‖ pruned) of the next-token
-    distributions, in nats) or `top1` (1 where the most likely next token is another). layer, for `hidden`: `final` (after the final norm, the paper's x_t), `last` (before it), or the index
+    distributions, in nats) or `top1` (1 where the most likely next token is another). layer, for `hidden`: `final` (after the
+    final norm, the paper's x_t), `last` (before it), or the index
     of a block. Memory is bounded by `batch_tokens`.
 
     Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer,

@@ -224,7 +224,12 @@ class TestIndex:
             "finding": "RAC < prompt & more",
             "numbers": [["median", "2.0 [1.9, 2.1]"]],
             "caveat": "no evidence about R1-Distill",
-            "parameters": [["model", "tiny-<script>"], ["domain", "arithmetic"], ["generic_text", ""], ["method", ["alps", "wanda"]]],
+            "parameters": [
+                ["model", "tiny-<script>"],
+                ["domain", "arithmetic"],
+                ["generic_text", ""],
+                ["method", ["alps", "wanda"]],
+            ],
             "provenance": [["torch", "2.<b>"], ["cores", "2"]],
         }
         executed(tmp_path / "one.ipynb", said)

@@ -193,7 +193,9 @@ class Steps(Parameters):
 
         def compute() -> ReconstructionErrors:
             pruned = {source: lambda source=source: self.prune(source, sparsity, mode) for source in self.sources}
-            result = reconstruction_errors(self.dense, pruned, self.rollouts(), metric=metric, layer=layer, progress=self.progress)
+            result = reconstruction_errors(
+                self.dense, pruned, self.rollouts(), metric=metric, layer=layer, progress=self.progress
+            )
             return ReconstructionErrors(
                 result.frame,
                 result.label | dict(domain=self.domain, seed=self.seed, calibration_tokens=self.calibration_tokens),
