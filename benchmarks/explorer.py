@@ -115,7 +115,7 @@ def main() -> None:
         if not asked.no_plotly:
             rows.append(("static figure of plotly, its JSON alone", 1, by_plotly(path)))
     with RESULTS.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["what", "tokens", "times", "median_seconds"])
         for name, times, seconds in rows:
             writer.writerow([name, cells, times, f"{seconds:.4f}"])

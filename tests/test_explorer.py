@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -642,3 +643,32 @@ def test_a_picture_of_many_rows_groups_them():
     made = session(ReconstructionErrors(frame_of(rows=50, longest=20), {}), order="given")
     found = picture(made.layers, made.order, (0, 20), (0, 50), (20, 7))
     assert found.ratio.shape[0] == 7 and found.group == 8
+
+
+def test_the_command_writes_pages_and_says_what_cannot_be(file, tmp_path):
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "racviz", "explore", *arguments], capture_output=True, text=True, check=False
+        )
+
+    done = run(str(file), "-p", "order=length", "--out", str(tmp_path / "page.html"))
+    assert done.returncode == 0 and (tmp_path / "page.html").exists(), done.stderr
+    wrong = run(str(file), "-p", "ordr=length")
+    assert wrong.returncode != 0 and "Did you mean 'order'" in wrong.stderr and "Traceback" not in wrong.stderr
+    none = run(str(tmp_path / "none"))
+    assert none.returncode != 0 and "there is no such file" in none.stderr and "Traceback" not in none.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "racviz", "explore", str(file), "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = [process.stdout.readline() for _ in range(2)]
+        address = said[1].split()[0]
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert answer.status == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 0 and stderr == "", "Ctrl-C ends it without a word"

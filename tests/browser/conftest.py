@@ -18,6 +18,7 @@ PICTURES = ROOT / "build" / "browser"
 BENIGN = (
     "Failed to load resource: the server responded with a status of 404",
     "Failed to load resource: net::ERR_CONNECTION",
+    "Failed to load resource: net::ERR_SOCKET_NOT_CONNECTED",
     "ResizeObserver loop",
 )
 """What JupyterLab itself says on a console: workspaces and settings that are not there yet; and a server that ends with its test."""
@@ -81,7 +82,8 @@ def lab(tmp_path_factory):
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(folder / "config"),
                                 "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
-                                "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "RACVIZ_CACHE": str(folder / "cache")}  # fmt: skip
+                                "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "RACVIZ_CACHE": str(folder / "cache"),
+                                "OMP_NUM_THREADS": "1"}  # fmt: skip
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"windowingMode": "none"}', encoding="utf-8")  # outputs stay on the page when they are out of sight

@@ -16,13 +16,13 @@ def test_sparsegpt_column_by_column(open_page, lab):
     said.scroll_into_view_if_needed()
     before = said.inner_text()
     forward = page.get_by_role("button", name="next ▶")
-    for _ in range(3):
+    for column in (1, 2, 3):
         forward.click()
+        page.wait_for_function("(k) => document.querySelector('.widget-readout').innerText.trim() === String(k)", arg=column)
     page.wait_for_function(
         "(was) => document.querySelector('.jp-OutputArea-output .widget-html').innerText !== was", arg=before
     )
     figure = page.locator(".jp-OutputArea-output .js-plotly-plot").last
-    assert page.locator(".widget-readout").first.inner_text() == "3"
     for one in page.locator(".js-plotly-plot").all():
         one.scroll_into_view_if_needed()
         page.wait_for_timeout(200)
@@ -53,7 +53,7 @@ def test_the_quiz_is_answered(open_page, lab):
 def test_the_playground_answers_side_by_side(open_page, lab):
     page = open_page(lab("playground.ipynb"))
     assert run_all(page, 240) == []
-    ask = page.get_by_role("button", name="Ask", exact=True)
+    ask = page.locator("button.widget-button", has_text="Ask").first
     ask.scroll_into_view_if_needed()
     page.locator(".widget-textarea textarea").first.fill(
         "A shop has 12 pens. It sells 5 pens. How many pens are left? <script>alert(1)</script>"
