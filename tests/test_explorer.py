@@ -621,6 +621,18 @@ def test_a_run_of_a_study_has_its_problems_models_and_other_metrics(tiny_folder,
     runs = open_runs(study.folder)
     assert set(runs.problems) == {problem.id for problem in study.test()} and set(runs.models) == {"dense", "prompt", "rac"}
     assert list(runs.pending) == ["KL of the next token, nats", "top-1 disagreement"]
+    study.results()
+    made = rv.explore(study).session
+    assert {"dense: right", "rac, 50 %: wrong"} <= set(made.about()[0]["choices"]["answers"])
+    assert [one["model"] for one in made.token(0, 3)[0]["answers"]] == ["dense", "prompt, 50 %", "rac, 50 %"]
+    made.choose(errors_of="top-1 disagreement")
+    wanted = study.errors(0.5, metric="top1").frame
+    assert (
+        selection(made)["e_prompt"].sum() == wanted["e_prompt"].sum()
+        and "KL of the next token, nats" in made.about()[0]["choices"]["errors_of"]
+    )
+    made.load()
+    assert set(made.token(0, 3)[0]["live"]["next"]) == {"dense", "prompt", "rac"}
 
 
 def test_top1_disagreement_is_counted(tiny):
