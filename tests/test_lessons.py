@@ -1,5 +1,6 @@
 """The lessons' checks, quiz, leaderboard and students' edition, and the lessons 4 to 6 as committed."""
 
+import re
 import subprocess
 import sys
 
@@ -446,8 +447,9 @@ class TestAsCommitted:
         assert len(places) >= 3 and tags.count("solution") == tags.count("check") == len(places)
         for number, k in enumerate(places, 1):
             assert tags[k : k + 3] == ["exercise", "solution", "check"]
-            assert notebook.cells[k].source.startswith(f"answer_{number} = ...  # ")
-            assert f"**Exercise {number}.**" in "".join(each.source for each in notebook.cells[:k])
+            given = notebook.cells[k].source
+            assert re.search(rf"^answer_{number} = \.\.\.", given, re.MULTILINE) and "# " in given, "a comment says what to do"
+            assert re.search(rf"(\*\*|## )Exercise {number}[.:]", "".join(each.source for each in notebook.cells[:k]))
             assert f"answer_{number} = " in notebook.cells[k + 1].source
             assert notebook.cells[k + 1].metadata["jupyter"] == {"source_hidden": True}
             assert f"answer_{number}" in notebook.cells[k + 2].source
