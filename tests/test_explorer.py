@@ -19,8 +19,9 @@ import racviz as rv
 from racviz.errors import DataError, ParameterError, StorageError
 from racviz.explorer import Session
 from racviz.explorer.at_token import at_token
+from racviz.explorer.columns import columns_of
 from racviz.explorer.export import page, selection
-from racviz.explorer.pyramid import columns_of, levels, make_pyramid, open_pyramid
+from racviz.explorer.pyramid import levels, make_pyramid, open_pyramid
 from racviz.explorer.runs import open_runs
 from racviz.explorer.server import Server
 from racviz.explorer.view import NO_ERROR, NO_ERROR_BELOW, NOT_FINITE, class_of, clusters, picture

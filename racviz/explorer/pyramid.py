@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from racviz.errors import DataError
+from racviz.explorer.columns import numbers, read_columns
 from racviz.store import explained
 
 FORMAT = 1
@@ -174,6 +175,8 @@ def _or_nothing(draft: Path) -> Iterator[None]:
         yield
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            draft.parent.rmdir()  # only where nothing else is in it
         raise
 
 
@@ -200,20 +203,14 @@ def open_pyramid(path: str | Path) -> Pyramid:
         return Pyramid(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")), artefact=path)
     except (OSError, ValueError):
         pass  # none, or one that one may not read
-    columns, label = _read(path)
+    columns, label = read_columns(path)
     try:
         home.mkdir(exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".", dir=home))
     except OSError:
         return replace(make_pyramid(columns, label, made_of), artefact=path)
     with explained("write", folder), _or_nothing(draft):
-        try:
-            meta = _make(columns, label, made_of, draft)
-        except DataError:
-            shutil.rmtree(draft, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                home.rmdir()
-            raise
+        meta = _make(columns, label, made_of, draft)
         _settle(draft, folder)
     for other in home.iterdir():
         if other != folder and time.time() - other.stat().st_mtime > OLD:
@@ -228,60 +225,6 @@ def make_pyramid(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: 
     return Pyramid(Path(held.name), meta, held)
 
 
-TEXTS = ("problem_id", "token", "phase")
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The columns of an errors file, texts as dictionaries: sixteen million rows in seconds."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path, read_dictionary=list(TEXTS))
-        label = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
-    columns: dict[str, Any] = {}
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        if pa.types.is_dictionary(column.type) and name in TEXTS:
-            codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            columns[name] = (codes, [str(value) for value in column.dictionary.to_pylist()])
-        elif name in TEXTS:
-            columns |= columns_of(table.select([name]).to_pandas())
-        else:
-            columns[name] = column.to_numpy(zero_copy_only=False)
-    return columns, label
-
-
-def columns_of(frame: Any) -> dict[str, Any]:
-    """The same of a data frame."""
-    import pandas as pd
-
-    columns: dict[str, Any] = {}
-    for name in frame:
-        if name in TEXTS:
-            codes, values = pd.factorize(frame[name])  # -1 where there is none
-            columns[name] = (codes, [str(value) for value in values])
-        else:
-            columns[str(name)] = frame[name].to_numpy()
-    return columns
-
-
-def _numbers(columns: Mapping[str, Any], name: str, kind: Any) -> np.ndarray:
-    """A column as an array of a kind of numbers. Raises DataError that names the column."""
-    try:
-        values = np.asarray(columns[name])
-        if values.dtype.kind not in "iufb":
-            values = values.astype(np.float64)
-        whole = values.astype(kind)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"the column {name} of errors must hold numbers: {error}") from error
-    if np.issubdtype(kind, np.integer) and not np.array_equal(whole, values):
-        raise DataError(f"the column {name} of errors must hold whole numbers.")
-    return whole
-
-
 def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write a pyramid into a folder; returns its meta. Raises DataError for rows that are no errors."""
     sources = [name[2:] for name in columns if name.startswith("e_")]
@@ -292,7 +235,7 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
     if not sources or "" in sources or DENSE in sources:
         raise DataError(f"errors must have a column e_<name> for at least one pruned model, with a name other than {DENSE!r}.")
     (row, problems), (codes, phases) = columns["problem_id"], columns["phase"]
-    position = _numbers(columns, "position", np.int64)
+    position = numbers(columns, "position", np.int64)
     if not len(position):
         raise DataError("errors must hold at least one token; they are empty.")
     if (row < 0).any() or (position < 0).any():
@@ -314,7 +257,7 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
 
     relative = "norm_dense" in columns and label.get("metric", "hidden") == "hidden"
     names = [*sources, *([DENSE] if relative else [])]
-    values = {name: _numbers(columns, "norm_dense" if name == DENSE else f"e_{name}", np.float32) for name in names}
+    values = {name: numbers(columns, "norm_dense" if name == DENSE else f"e_{name}", np.float32) for name in names}
     usable = np.ones(len(position), dtype=bool)
     for name in names:
         usable &= np.isfinite(values[name]) & (values[name] >= 0)
@@ -328,7 +271,7 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
         _write(folder / "start", names, UNUSABLE, finest)
     ids = np.full(shape, -1, dtype=np.int32)
     if "token_id" in columns:
-        given = _numbers(columns, "token_id", np.int32)
+        given = numbers(columns, "token_id", np.int32)
     else:  # the texts tell tokens apart too
         given = np.asarray(columns["token"][0] if "token" in columns else np.zeros(len(position)), dtype=np.int32)
     ids[row, position] = np.maximum(given, 0)

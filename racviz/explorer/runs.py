@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from racviz.errors import DataError, ParameterError
-from racviz.explorer.pyramid import DENSE, Pyramid, columns_of, make_pyramid, open_pyramid
+from racviz.explorer.columns import columns_of
+from racviz.explorer.pyramid import DENSE, Pyramid, make_pyramid, open_pyramid
 
 METRICS = {"hidden": "hidden state", "kl": "KL of the next token, nats", "top1": "top-1 disagreement"}
 

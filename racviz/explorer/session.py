@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,11 @@ class Session:
                 f"order={view.order!r} needs {'problems' if view.order == 'difficulty' else 'evaluations'}, which these errors come "
                 f"without: pass {'problems' if view.order == 'difficulty' else 'evaluations'}=…, or take another order."
             )
-        if view.answers not in self._answers():
-            raise unknown("answers", view.answers, self._answers(), "" if len(self._answers()) > 1 else "Pass evaluations=… .")
+        if view.answers not in self._answers:
+            raise unknown("answers", view.answers, self._answers, "" if len(self._answers) > 1 else "Pass evaluations=… .")
         return view
 
+    @cached_property
     def _answers(self) -> dict[str, np.ndarray]:
         """Rows by what was answered: `all`, and for each model those that it got right and wrong."""
         rows = self.runs.pyramid.meta["problems"]
@@ -104,7 +106,7 @@ class Session:
         """What the view needs before anything of it can be drawn."""
         top, bottom = (self.columns[label] for label in (self.view.numerator, self.view.denominator))
         self.layers = Layers((top.pyramid, top.name), (bottom.pyramid, bottom.name), self.view)
-        keep = self._answers()[self.view.answers]
+        keep = self._answers[self.view.answers]
         known = (
             {self.view.order: row_values(self.runs, self.view.order)} if self.view.order in ("difficulty", "accuracy") else {}
         )
@@ -141,7 +143,7 @@ class Session:
         choices = {
             "numerator": list(self.columns), "denominator": list(self.columns), "order": orders, "align": list(ALIGNS),
             "phase": list(PHASES), "tokens": list(CLASSES) if pyramid.vocabulary else ["all"],
-            "answers": list(self._answers()), "scale": list(SCALES),
+            "answers": list(self._answers), "scale": list(SCALES),
             "errors_of": [*self.runs.groups, *self.runs.pending],
         }  # fmt: skip
         return {

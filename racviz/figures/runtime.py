@@ -21,6 +21,7 @@ from racviz.figures.theme import (
     source_order,
     source_symbol,
 )
+from racviz.statistics.cells import tokens_per_sample
 
 PANELS = {"accuracy": "accuracy, % (± SE)", "per_sample": "generated tokens a problem", "minutes": "minutes, timing pass"}
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -63,8 +64,7 @@ def runtime_curves(results: pd.DataFrame) -> go.Figure:
 
 def _prepared(results: pd.DataFrame) -> pd.DataFrame:
     """A row a (source, method, mode, sparsity) with means over seeds; the SE is that of one seed, for problems are shared."""
-    samples = results["samples"].fillna(1) if "samples" in results else 1
-    frame = results.assign(per_sample=results["tokens"] / (results["problems"] * samples))
+    frame = results.assign(per_sample=tokens_per_sample(results))
     for column in ("se", "minutes"):
         if column not in frame:
             frame[column] = np.nan
