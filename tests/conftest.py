@@ -1,9 +1,12 @@
-"""What the tests share: a small random model, a store and a cache of their own, and no network."""
+"""Shared fixtures: a small random model, a store and a cache of each test's own, and no network."""
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: nothing here asks the network for anything
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side take a thread each, and so do those that they start
+    os.environ["OMP_NUM_THREADS"] = "1"
 
+import collections
 import signal
 import sys
 
@@ -16,6 +19,30 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it
 
 hypothesis.settings.register_profile("racviz", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("racviz")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--only-serial", action="store_true", help="run only the tests that must run alone")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep the tests that must run alone out of parallel runs, and start the files that take longest first.
+
+    Whoever names no number of processes gets all tests, as ever.
+    """
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    if parallel or config.getoption("--only-serial"):
+        left_out = [item for item in items if (item.get_closest_marker("serial") is not None) == parallel]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    if parallel:
+        slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])  # a stable sort: a file's tests stay together, in their order
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if session.config.getoption("--only-serial") and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK  # ARGS may have named other tests
 
 
 @pytest.fixture(autouse=True)

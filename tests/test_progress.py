@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from racviz.progress import VARIABLE, progress_bar, relayed
 
 
@@ -29,6 +31,7 @@ def test_a_relayed_bar_is_written_into_the_file_and_drawn_nowhere_else(tmp_path,
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.serial
 def test_what_a_kernel_does_shows_at_the_command(capfd):
     code = (
         "import time\nfrom racviz.progress import progress_bar\n"

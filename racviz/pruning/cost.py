@@ -4,6 +4,7 @@ The counts follow the code: products by their arithmetic at the machine's speed 
 it moves. What is fitted (the passes over memory, the seconds a call) is named below and checked against measured runs.
 """
 
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,8 +42,9 @@ class Machine:
     """Of a large product in 16 bit, where that is another; for generating, pruning computes in fp32."""
 
     @classmethod
+    @functools.cache
     def measured(cls, size: int = 3000, rounds: int = 5) -> "Machine":
-        """Of the CPU here, with the threads that torch has: the best of a few rounds, half a second in all."""
+        """Measure the CPU here, with the threads that torch has: the best of a few rounds, half a second, once a process."""
         a, b, source = torch.randn(size, size), torch.randn(size, size), torch.ones(16 * 2**20)
         target = torch.empty_like(source)
 

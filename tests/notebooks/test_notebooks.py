@@ -1,5 +1,6 @@
 """The packaged notebooks: what they promise to their readers, and each of them run at small parameters."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -89,9 +90,10 @@ class TestAsCommitted:
 def made(tmp_path_factory):
     """All reports, run once at small parameters with one cache: a folder with pages, run folders and index."""
     folder = tmp_path_factory.mktemp("reports")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setenv("RACVIZ_CACHE", str(folder / "cache"))
         patch.chdir(folder)
+        kernels = stack.enter_context(reports.Kernels(len(NOTEBOOKS), progress=False))
         for path in NOTEBOOKS:
             own = {
                 "runtime_vs_sparsity": {"timing_problems": 2},
@@ -103,7 +105,7 @@ def made(tmp_path_factory):
                 "calibration_budget": {"token_counts": [1024, 2048], "trace_caps": [48, 96], "sparsities": [0.5]},
                 "seeds": {"seeds": [0, 1], "claims": [0.6], "methods": ["wanda"]},
             }.get(path.stem, {})
-            reports.run_report(path.stem, SMALL | own, "reports", progress=False)
+            reports.run_report(path.stem, SMALL | own, "reports", progress=False, kernels=kernels)
         reports.build_index("reports")
     return folder
 

@@ -48,6 +48,7 @@ def limited():
 
 
 @pytest.mark.slow
+@pytest.mark.serial
 def test_a_model_half_as_large_again_as_the_memory_is_pruned(tiny, limited, tmp_path):
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
