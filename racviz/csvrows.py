@@ -19,6 +19,8 @@ SAMPLE = 64
 LARGEST = 2**15
 """Characters of the beginning in which they are."""
 BY_NAME = {".tsv": "\t", ".tab": "\t", ".psv": "|"}
+MISSING = ("nan", "NaN", "<NA>")
+"""Fields by which pandas and csv.writer say that there is no value."""
 KNOWN = ("prompt", "problem", "question", "input", "answer", "solution", "text", "response", "messages")
 """Column names that tell a delimiter where several would do."""
 
@@ -47,7 +49,7 @@ def csv_rows(path: Path, stream: io.BufferedReader, encoding: str) -> Iterator[t
                 raise DataError(f"{where}: it has {has} fields than the first line names; quote {_name(delimiter)} in a text.")
             if any("\0" in value for value in row):
                 raise DataError(f"{where}: it holds NUL bytes, which no text has; the file is damaged or not UTF-8.")
-            yield where, {name: value for name, value in zip(header, row, strict=True) if name}
+            yield where, {name: None if value in MISSING else value for name, value in zip(header, row, strict=True) if name}
     except csv.Error as error:
         raise DataError(
             f"{path}, line {before + reader.line_num}: not CSV: {error}. A quote inside a quoted text is written twice, and a text "

@@ -14,8 +14,6 @@ from racviz.jsonrows import Written
 
 SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,3}")
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-MISSING = ("nan", "<na>", "nat")
-"""Missing values of pandas that became text, in lower case."""
 FINAL = re.compile(r"^####[ \t]*(\S.*?)\s*\Z", re.MULTILINE)
 """The last line of a derivation in GSM8K."""
 
@@ -43,7 +41,7 @@ def key_text(value: Any, column: str, where: str) -> str:
     text = scalar_text(value)
     if text is None:
         raise refused(value, column, where)
-    return text if text.strip().lower() not in MISSING else ""
+    return text
 
 
 def plain(value: Any) -> Any:
@@ -64,8 +62,7 @@ def is_missing(value: Any) -> bool:
         return all(is_missing(each) for each in value)
     if isinstance(value, Mapping):
         return False
-    text = scalar_text(value)
-    return text is not None and (text == "" or text.strip().lower() in MISSING)
+    return scalar_text(value) == ""
 
 
 def scalar_text(value: Any) -> str | None:
