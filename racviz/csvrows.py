@@ -41,7 +41,9 @@ def csv_rows(path: Path, stream: io.BufferedReader, encoding: str) -> Iterator[t
         header = [name.strip() for name in next(filter(None, reader), [])]
         names = [name for name in header if name]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise DataError(f"{path}, line {before + 1}: the column {twice!r} stands there more than once; rename or remove one.")
+            raise DataError(
+                f"{path}, line {before + 1}: the column {twice!r} stands there more than once; rename or remove one."
+            )
         for row in filter(None, reader):
             where = f"{path}, line {before + reader.line_num}"
             if len(row) != len(header):

@@ -132,7 +132,10 @@ def kind_of(path: Path, head: bytes) -> str:
     elif words.startswith(POINTER):
         found = ("the pointer that Git LFS leaves in place of a file", "Run `git lfs pull` where it was cloned.")
     elif words.startswith(PAGES):
-        found = ("a web page (HTML or XML)", "Download the raw file; a page often says that a login is needed or the address wrong.")
+        found = (
+            "a web page (HTML or XML)",
+            "Download the raw file; a page often says that a login is needed or the address wrong.",
+        )
     elif words.startswith(ANSWERS) and len(words.splitlines()) == 1 and b"," not in words:
         found = (f"a server's refusal ({words.decode('utf-8', 'replace').strip()[:60]!r})", "Download the file again.")
     elif found is None and encoding == "utf-8-sig" and b"\0" in head.partition(b"\n")[0]:

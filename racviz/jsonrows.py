@@ -13,6 +13,9 @@ TEXTS = ("prompt", "problem", "question", "question_content", "input", "text")
 ROW = (*TEXTS, "messages", "conversations", "response", "completion", "prompt_ids", "input_ids", "generations")
 """Columns of problems, texts and traces: an object that has one of them is a row."""
 
+SERVED = {"row_idx", "row", "truncated_cells"}
+"""Keys of a row as the hub's rows API wraps it."""
+
 
 class Written(float):
     """A number of JSON that keeps its digits: 0.10 and 1e400 are not what a float makes of them."""
@@ -153,6 +156,8 @@ def _rows_of(path: Path, value: dict[str, Any], split: str | None, likely: str |
     if set(ROW) & set(value):
         return None
     tables = {key: each for key, each in value.items() if _is_rows(each)}
+    if "features" in tables and all(set(row) <= SERVED for row in tables.get("rows", [{"": 0}])):
+        del tables["features"]  # of the hub's rows API
     named = split or (likely if likely in tables else None)
     if len(tables) > 1:
         if named not in tables:
@@ -179,10 +184,12 @@ def _is_rows(value: Any) -> bool:
 
 def _served(path: Path, row: dict[str, Any]) -> dict[str, Any]:
     """A row as the hub's rows API wraps it, or as it is. Raises DataError for cells that the API cut."""
-    if set(row) <= {"row_idx", "row", "truncated_cells"} and isinstance(row.get("row"), dict):
+    if set(row) <= SERVED and isinstance(row.get("row"), dict):
         if row.get("truncated_cells"):
             cells = ", ".join(map(str, row["truncated_cells"]))
-            raise DataError(f"{path}: the server cut the cells {cells} of row {row.get('row_idx')}; download the data set's files.")
+            raise DataError(
+                f"{path}: the server cut the cells {cells} of row {row.get('row_idx')}; download the data set's files."
+            )
         return row["row"]
     return row
 
@@ -191,7 +198,9 @@ def _by_column(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     """Rows out of columns, as pandas and datasets write them: lists of one length, objects by row number, or columns and data."""
     columns, data = value.get("columns"), value.get("data")
     if set(value) <= {"columns", "index", "data"} and isinstance(columns, list) and isinstance(data, list):
-        if all(isinstance(row, list) and len(row) == len(columns) for row in data) and len(set(map(str, columns))) == len(columns):
+        if all(isinstance(row, list) and len(row) == len(columns) for row in data) and len(set(map(str, columns))) == len(
+            columns
+        ):
             return [dict(zip(map(str, columns), row, strict=True)) for row in data]
         return None
     parts = list(value.values())

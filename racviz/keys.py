@@ -48,7 +48,7 @@ def plain(value: Any) -> Any:
     """Arrays and scalars of numpy, and tuples, as lists and scalars of Python; a float32 by its own digits."""
     if type(value).__module__ == "numpy":
         if getattr(value, "shape", None) == () and value.dtype.kind == "f" and value.dtype.itemsize < 8:
-            return float(str(value.item() if value.dtype.itemsize > 4 else value[()]))
+            return float(str(value[()]))
         return plain(value.tolist()) if hasattr(value, "tolist") else value
     if isinstance(value, tuple) and not any(isinstance(each, tuple) for each in value):
         return list(value)
@@ -106,6 +106,8 @@ def _positional(text: str) -> str:
 
 
 def _list_text(values: list[Any], column: str, where: str) -> str:
+    if any(isinstance(each, Mapping | tuple) for each in values):
+        raise refused(values, column, where)
     values = [plain(each) for each in values]
     if not values or (len(values) == 1 and is_missing(values[0])):
         return ""
@@ -136,7 +138,7 @@ def _part(text: str) -> str:
 
 def refused(value: Any, column: str, where: str) -> DataError:
     """The error of a value that is neither text nor number nor a list of these."""
-    kind = "bytes that are not UTF-8" if isinstance(value, bytes) else "an object" if isinstance(value, Mapping) else "values"
+    kind = "bytes that are not UTF-8" if isinstance(value, bytes) else "an object" if isinstance(value, Mapping) else "a list of objects"
     dotted = next((f" (or ?{{}}={column}.{name})" for name in value), "") if isinstance(value, Mapping) else ""
     return DataError(
         f"{where}: {column!r} holds {kind}, {_shown(value)}; a text, a number or a list of these is wanted. "

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,15 @@ def progress_bar(iterable: Iterable | None = None, *, desc: str, unit: str, tota
     path = os.environ.get(VARIABLE)
     how = dict(iterable=iterable, total=total, desc=desc, unit=unit, leave=False)
     return tqdm(disable=not shown, **how) if not path else _relayed(path, how)
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines above the bars. Inside a report's kernel nothing is printed: the command that started it does."""
+    from tqdm.auto import tqdm
+
+    if not os.environ.get(VARIABLE):
+        for line in lines:
+            tqdm.write(line, file=sys.stderr)
 
 
 def _relayed(path: str, how: dict):

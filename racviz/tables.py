@@ -59,7 +59,9 @@ class Table:
     @property
     def is_saved(self) -> bool:
         """True for a folder that `datasets` saved."""
-        return any(os.path.isfile(os.path.join(self.name, name)) for name in ("dataset_info.json", "dataset_dict.json", "state.json"))
+        return any(
+            os.path.isfile(os.path.join(self.name, name)) for name in ("dataset_info.json", "dataset_dict.json", "state.json")
+        )
 
     def __str__(self) -> str:
         return Path(self.name).name if self.is_file else self.name
@@ -110,7 +112,7 @@ def _is_csv(path: Path, head: bytes, encoding: str) -> bool:
     if suffix in CSV:
         return True
     first = text.splitlines()[0]
-    like = text[:1] not in "{[\"" and any(mark in first for mark in DELIMITERS)
+    like = text[:1] not in '{["' and any(mark in first for mark in DELIMITERS)
     if suffix in JSON and like:
         raise DataError(f"{path} is not JSON; its first line, {first[:60]!r}, looks like CSV. Name it .csv.")
     return like
@@ -160,7 +162,9 @@ def _columnar(path: Path, stream: BufferedReader, kind: str) -> Iterator[Row]:
     try:
         packed = stream.peek(4)[:4] != _first_bytes(path)
         source = pa.BufferReader(stream.read()) if packed else str(path)  # which is read at its end first
-        file = pq.ParquetFile(source) if kind == "parquet" else pa.ipc.open_file(pa.memory_map(source) if not packed else source)
+        file = (
+            pq.ParquetFile(source) if kind == "parquet" else pa.ipc.open_file(pa.memory_map(source) if not packed else source)
+        )
         schema = file.schema_arrow if kind == "parquet" else file.schema
         _once(str(path), schema.names)
         narrow = [name for name, type_ in zip(schema.names, schema.types, strict=True) if _is_narrow(type_)]
