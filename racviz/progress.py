@@ -1,6 +1,7 @@
 """Progress bars. Those of a report, which runs in a kernel of its own, show at the command that started it."""
 
 import contextlib
+import html
 import json
 import os
 import sys
@@ -24,12 +25,17 @@ def progress_bar(iterable: Iterable | None = None, *, desc: str, unit: str, tota
 
 
 def show_lines(lines: Iterable[str]) -> None:
-    """Print lines above the bars. Inside a report's kernel nothing is printed: the command that started it does."""
-    from tqdm.auto import tqdm
+    """Show lines: above the bars on the terminal, as a paragraph in a notebook (a stream of errors would look like one)."""
+    from tqdm import tqdm
 
-    if not os.environ.get(VARIABLE):
-        for line in lines:
-            tqdm.write(line, file=sys.stderr)
+    ipython = sys.modules.get("IPython")
+    if hasattr(ipython.get_ipython() if ipython else None, "kernel"):
+        from IPython.display import HTML, display
+
+        display(HTML(f"<p>{'<br>'.join(map(html.escape, lines))}</p>"))
+        return
+    for line in lines:
+        tqdm.write(line, file=sys.stderr)
 
 
 def _relayed(path: str, how: dict):
