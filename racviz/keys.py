@@ -138,7 +138,13 @@ def _part(text: str) -> str:
 
 def refused(value: Any, column: str, where: str) -> DataError:
     """The error of a value that is neither text nor number nor a list of these."""
-    kind = "bytes that are not UTF-8" if isinstance(value, bytes) else "an object" if isinstance(value, Mapping) else "a list of objects"
+    kind = (
+        "bytes that are not UTF-8"
+        if isinstance(value, bytes)
+        else "an object"
+        if isinstance(value, Mapping)
+        else "a list of objects"
+    )
     dotted = next((f" (or ?{{}}={column}.{name})" for name in value), "") if isinstance(value, Mapping) else ""
     return DataError(
         f"{where}: {column!r} holds {kind}, {_shown(value)}; a text, a number or a list of these is wanted. "
