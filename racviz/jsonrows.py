@@ -13,6 +13,8 @@ TEXTS = ("prompt", "problem", "question", "question_content", "input", "text")
 ROW = (*TEXTS, "messages", "conversations", "response", "completion", "prompt_ids", "input_ids", "generations")
 """Columns of problems, texts and traces: an object that has one of them is a row."""
 
+TABLES = ("data", "rows", "problems", "examples", "items", "records", "train", "test")
+"""Keys under which an empty list is a table without rows."""
 SERVED = {"row_idx", "row", "truncated_cells"}
 """Keys of a row as the hub's rows API wraps it."""
 
@@ -165,7 +167,7 @@ def _rows_of(path: Path, value: dict[str, Any], split: str | None, likely: str |
         return [_served(path, row) for row in tables[named]]
     if tables:
         return [_served(path, row) for row in next(iter(tables.values()))]
-    if [each for each in value.values() if each == []] and not any(isinstance(each, dict) for each in value.values()):
+    if any(value.get(name) == [] for name in TABLES):
         return []
     inner = [each for each in value.values() if isinstance(each, dict)]
     if len(inner) == 1 and not set(ROW) & set(inner[0]):
