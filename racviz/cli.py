@@ -229,8 +229,6 @@ def evaluate(
     """Let a model answer test problems: accuracy with its standard error, CoT length, truncation."""
     import racviz as rv
     from racviz.grading import refuse_ungradable
-    from racviz.grading.showing import key_lines
-    from racviz.progress import show_lines
     from racviz.store import Store
 
     ready(backend)
@@ -238,7 +236,6 @@ def evaluate(
     sampling = rv.Sampling(budget, temperature, top_p, seed)
     test = rv.load_problems(problems, split="test", limit=limit)
     refuse_ungradable(test)
-    show_lines(["Keys (the first, and the longest):", *key_lines(test)])
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     result = rv.evaluate(loaded, test, sampling, samples=samples, batch_size=batch_size, backend=backend, store=Store.default())
     if out:

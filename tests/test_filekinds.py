@@ -252,8 +252,11 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, name):
         assert "\n" not in str(error)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["problem", "answer", "data", "x"]), inner)))  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=5)
+NAMES = st.sampled_from(["problem", "answer", "data", "x"])
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner)))
 def test_any_json_is_read_or_refused(tmp_path_factory, value):
     path = put(tmp_path_factory.mktemp("any"), "a.json", json.dumps(value))
     try:

@@ -99,9 +99,9 @@ def _name(model: str) -> str:
 
 def _key(value: object) -> object:
     """A value of a key: numbers as one cell has them and another, nothing for what is missing."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None or value != value else round(float(value), 6)
+    if value is None or value != value:
+        return ""
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _cell(row: dict, value: str) -> str:
