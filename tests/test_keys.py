@@ -185,3 +185,39 @@ def test_three_keys_are_shown_with_the_manner_of_grading():
     (program,) = key_lines([Problem("p\x1b[31m", "?", tests=tests)])
     assert "2 test cases" in program and "\x1b" not in program
     assert len(key_lines([Problem("q", "?", "y" * 5000)])[0]) < 200
+
+
+def test_a_study_shows_three_keys_once_before_it_loads_a_model(tmp_path, capsys, monkeypatch):
+    from racviz.store import Store
+    from racviz.study import Study, steps
+    from racviz.study.sharing import show_keys
+    from racviz.study.variants import variant
+
+    monkeypatch.setattr(steps, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    given = dict(test_problems=str(tmp_path / "mine.jsonl"), calibration_problems="arithmetic", store=Store(tmp_path / "s"))
+    load(tmp_path, "".join(f'{{"problem": "{k}?", "answer": ["{k}", "7"]}}\n' for k in range(5)))
+    study = Study(**given)
+    study.show_keys()
+    variant(study, "method", "magnitude").show_keys()
+    shown = capsys.readouterr().err
+    assert [shown.count(key) for key in ("'0, 7'", "'1, 7'", "'3, 7'")] == [1, 1, 0] and shown.count("as mathematics") == 3
+    Study(**given, progress=False).show_keys()
+    assert capsys.readouterr().err == ""
+    show_keys([Study(**given), Study(**given, seed=1)])
+    assert capsys.readouterr().err.count("'0, 7'") == 1
+    load(tmp_path, '{"problem": "?", "answer": NaN}')
+    with pytest.raises(DataError, match="no answer to grade by"):
+        Study(**given).evaluation("rac", 0.5)
+
+
+def test_a_plan_shows_them_too(tmp_path):
+    from racviz.reports import plan_report
+
+    load(tmp_path, "".join(f'{{"problem": "{k}?", "answer": [{k}, 1e22]}}\n' for k in range(4)))
+    given = dict(test_problems=str(tmp_path / "mine.jsonl"), calibration_problems="arithmetic", problems=3)
+    plan = plan_report("table5", given, on="a100")
+    assert len(plan.keys) == 3 and "'0, 10000000000000000000000'" in plan.keys[0] and "mathematics" in plan.keys[0]
+    assert all(any(key in line for line in plan.lines()) for key in plan.keys)
+    load(tmp_path, '{"problem": "?", "answer": null}')
+    without = plan_report("table5", given, on="a100")
+    assert not without.keys and not without.right

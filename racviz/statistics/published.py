@@ -109,7 +109,7 @@ def _cell(row: dict, value: str) -> str:
     if found is None or found != found:
         return ""
     if value != "accuracy":
-        return f"{found:,.1f}".removesuffix(".0")
+        return f"{found:.3g}" if abs(found) < 10 else f"{found:,.1f}".removesuffix(".0")
     se = row.get("se")
     return f"{100 * found:.1f}" + ("" if se is None or se != se else f" ± {100 * se:.1f}")
 
