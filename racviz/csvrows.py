@@ -16,6 +16,7 @@ SEPARATOR = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 """The line that Excel takes a delimiter from."""
 SAMPLE = 64
 """Records that tell a delimiter."""
+SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,3}")
 LARGEST = 2**15
 """Characters of the beginning in which they are."""
 BY_NAME = {".tsv": "\t", ".tab": "\t", ".psv": "|"}
@@ -23,6 +24,12 @@ MISSING = ("nan", "NaN", "<NA>")
 """Fields by which pandas and csv.writer say that there is no value."""
 KNOWN = ("prompt", "problem", "question", "input", "answer", "solution", "text", "response", "messages")
 """Column names that tell a delimiter where several would do."""
+
+
+class Numeral(str):
+    """A number with an exponent in a table without types; elsewhere such a text is a text."""
+
+    __slots__ = ()
 
 
 def csv_rows(path: Path, stream: io.BufferedReader, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -51,12 +58,18 @@ def csv_rows(path: Path, stream: io.BufferedReader, encoding: str) -> Iterator[t
                 raise DataError(f"{where}: it has {has} fields than the first line names; quote {_name(delimiter)} in a text.")
             if any("\0" in value for value in row):
                 raise DataError(f"{where}: it holds NUL bytes, which no text has; the file is damaged or not UTF-8.")
-            yield where, {name: None if value in MISSING else value for name, value in zip(header, row, strict=True) if name}
+            yield where, {name: _field(value) for name, value in zip(header, row, strict=True) if name}
     except csv.Error as error:
         raise DataError(
             f"{path}, line {before + reader.line_num}: not CSV: {error}. A quote inside a quoted text is written twice, and a text "
             "that begins with a quote ends with one."
         ) from error
+
+
+def _field(value: str) -> str | None:
+    if value in MISSING:
+        return None
+    return Numeral(value) if SCIENTIFIC.fullmatch(value) else value
 
 
 def _lines(path: Path, stream: io.BufferedReader, encoding: str) -> Iterator[str]:

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from racviz.csvrows import Numeral
 from racviz.errors import DataError
 from racviz.jsonrows import Written
 
-SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,3}")
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
+BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+LONGEST = 80
+"""Characters of a solution that may be an answer itself."""
 FINAL = re.compile(r"^####[ \t]*(\S.*?)\s*\Z", re.MULTILINE)
 """The last line of a derivation in GSM8K."""
 
@@ -77,7 +80,7 @@ def scalar_text(value: Any) -> str | None:
         except UnicodeDecodeError:
             return None
     if isinstance(value, str):
-        return _positional(value.strip()) if SCIENTIFIC.fullmatch(value.strip()) else value
+        return _positional(value) if isinstance(value, Numeral) else value
     if isinstance(value, Written):
         return _positional(value.text)
     if isinstance(value, float):
@@ -162,14 +165,31 @@ def _shown(value: Any) -> str:
 
 
 def final_answer(text: str) -> str:
-    """What stands after `####` in the last line, where GSM8K writes it below a derivation; else the text."""
-    found = FINAL.search(text)
-    return found[1] if found else text
+    """The answer in a key with a derivation: after `####` in the last line (GSM8K), or in its box; else the text.
+
+    Of several boxes in one line all are wanted; in a derivation of several lines the last is the answer.
+    """
+    if found := FINAL.search(text):
+        return found[1]
+    boxes = [box for box in dict.fromkeys(boxed(text)) if box.strip()]
+    if not boxes:
+        return text
+    return boxes[-1] if "\n" in text.strip() else ", ".join(map(_part, boxes))
 
 
-def boxed_answer(text: str) -> str:
-    """What the last box of a worked solution holds; else the text."""
-    from racviz.grading.answers import last_boxed
+def boxed(text: str) -> list[str]:
+    """Contents of all closed boxes, their inner braces balanced."""
+    boxes = []
+    for opened in BOX.finditer(text):
+        depth, at = 1, opened.end()
+        while at < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[at], 0) if text[at - 1] != "\\" else 0
+            at += 1
+        if not depth:
+            boxes.append(text[opened.end() : at - 1])
+    return boxes
 
-    found = last_boxed(text)
-    return text if found is None else found
+
+def is_worked(text: str) -> bool:
+    """True for a solution in sentences, which no answer equals."""
+    return "\n" in text.strip() or len(text) > LONGEST

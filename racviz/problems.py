@@ -10,7 +10,7 @@ from typing import Any
 
 from racviz import hub
 from racviz.errors import DataError, ParameterError, check, unknown
-from racviz.keys import boxed_answer, final_answer, is_missing, key_text, plain, refused, scalar_text
+from racviz.keys import final_answer, is_missing, is_worked, key_text, plain, refused, scalar_text
 from racviz.livecodebench import program_tests
 from racviz.store import atomic, resource
 from racviz.tables import Row, Table, file_rows, folder_rows, hub_rows
@@ -237,26 +237,30 @@ def problem_of(
         values["prompt"] = "\n\n".join(filter(None, (values["prompt"], str(row.get("starter_code") or ""))))
         values.pop("difficulty", None)  # a word there
     if "answer" in values:
-        values["answer"] = _key(values["answer"], names["answer"], where, row)
+        values["answer"] = _key(values["answer"], names["answer"], where, row, "answer" in (columns or {}))
     values["difficulty"] = _difficulty(values.get("difficulty"), where, "difficulty" in (columns or {}))
     if instruction is not None:
         values["instruction"] = instruction
     if isinstance(values.get("tests"), list | dict):
         values["tests"] = json.dumps(values["tests"], ensure_ascii=False)
+    for label in ("family", "domain"):  # of which a data set may have several; nothing is graded by them
+        if isinstance(several := plain(values.get(label)), list) and label not in (columns or {}):
+            values[label] = ", ".join(map(str, several))
     texts = {key: _one(values[key], names.get(key, key), where) for key in values if key not in ("difficulty", "answer")}
     return Problem(**{"id": default_id} | texts, answer=values.get("answer", ""), difficulty=values["difficulty"])
 
 
 def _chosen(row: dict[str, Any], where: str, columns: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
-    """Column and value of each field: the column that was asked for, else the first usual one that holds something.
+    """Column and value of each field: the column that was asked for, else the first usual one, in any case, that holds something.
 
     Raises DataError for a column that was asked for and is not there. A dot leads into an object: `reward_model.ground_truth`.
     """
     chosen = {}
+    spelled = {str(name).lower(): name for name in reversed(row)} | {name: name for name in row}
     for key, names in FIELDS.items():
         asked = columns.get(key)
         if asked is None:
-            name = next((each for each in names if not is_missing(row.get(each))), None)
+            name = next((spelled[each] for each in names if not is_missing(row.get(spelled.get(each)))), None)
             if name is not None:
                 chosen[key] = (name, row[name])
             continue
@@ -270,16 +274,20 @@ def _chosen(row: dict[str, Any], where: str, columns: Mapping[str, str]) -> dict
     return chosen
 
 
-def _key(value: Any, column: str, where: str, row: Mapping[str, Any]) -> str:
-    """The key as grading compares it. Raises DataError for one that means more than grading can know."""
+def _key(value: Any, column: str, where: str, row: Mapping[str, Any], asked: bool) -> str:
+    """The key as grading compares it; none in a worked solution without a box that nobody named as the column of keys.
+
+    Raises DataError for a key that means more than grading can know.
+    """
     several = isinstance(value := plain(value), list) and len(value) > 1
     if several and row.get("domain") in DOMAINS and not row.get("tests"):
         raise DataError(
             f"{where}: {column!r} holds {len(value)} values, but the domain {row['domain']!r} is graded word for word. Write one text, "
             "or leave the column 'domain' out."
         )
-    key = final_answer(key_text(value, column, where))
-    return boxed_answer(key) if column == "solution" else key
+    text = key_text(value, column, where)
+    key = final_answer(text)
+    return "" if column == "solution" and not asked and key == text and is_worked(text) else key
 
 
 def _difficulty(value: Any, where: str, asked: bool) -> int:
