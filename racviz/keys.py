@@ -164,17 +164,17 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= 120 else f"{shown[:118]} …"
 
 
-def final_answer(text: str) -> str:
+def final_answer(text: str, worked: bool = False) -> str:
     """The answer in a key with a derivation: after `####` in the last line (GSM8K), or in its box; else the text.
 
-    Of several boxes in one line all are wanted; in a derivation of several lines the last is the answer.
+    Of several boxes in one line all are wanted; in a worked solution, or over several lines, the last is the answer (MATH).
     """
     if found := FINAL.search(text):
         return found[1]
     boxes = [box for box in dict.fromkeys(boxed(text)) if box.strip()]
     if not boxes:
         return text
-    return boxes[-1] if "\n" in text.strip() else ", ".join(map(_part, boxes))
+    return boxes[-1] if worked or len(boxes) == 1 or "\n" in text.strip() else ", ".join(map(_part, boxes))
 
 
 def boxed(text: str) -> list[str]:

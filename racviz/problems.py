@@ -286,7 +286,7 @@ def _key(value: Any, column: str, where: str, row: Mapping[str, Any], asked: boo
             "or leave the column 'domain' out."
         )
     text = key_text(value, column, where)
-    key = final_answer(text)
+    key = final_answer(text, worked=column == "solution")
     return "" if column == "solution" and not asked and key == text and is_worked(text) else key
 
 

@@ -79,7 +79,8 @@ def test_a_key_inside_an_object_is_named_with_a_dot(tmp_path):
     [
         ("Thus $x = \\boxed{\\frac{1}{2}}$.", "\\frac{1}{2}"),
         ("First \\boxed{3}.\nThen \\fbox{ 4 }.", " 4 "),
-        ("$x=\\boxed{1}$ or $x=\\boxed{2}$", "1, 2"),
+        ("It is \\boxed{58,500}.", "58,500"),
+        ("at \\boxed{-2,1}", "-2,1"),
         ("\\boxed{1}, that is \\boxed{1}", "1"),
         ("put it into \\boxed{}.", "put it into \\boxed{}."),
         ("\\boxed{never closed", "\\boxed{never closed"),
@@ -88,6 +89,12 @@ def test_a_key_inside_an_object_is_named_with_a_dot(tmp_path):
 )
 def test_the_box_of_a_worked_solution_is_the_key(tmp_path, column, text, key):
     assert load(tmp_path, json.dumps({"problem": "?", column: text}))[0].answer == key
+
+
+def test_several_boxes(tmp_path):
+    text = "$x=\\boxed{1}$ or $x=\\boxed{2}$"
+    assert load(tmp_path, json.dumps({"problem": "?", "answer": text}))[0].answer == "1, 2", "all are wanted"
+    assert load(tmp_path, json.dumps({"problem": "?", "solution": text}))[0].answer == "2", "the last, as MATH has it"
 
 
 def test_a_worked_solution_is_a_key_only_by_its_box(tmp_path):
