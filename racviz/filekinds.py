@@ -29,6 +29,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 TABULAR = "Save its table as CSV, JSONL or Parquet and pass that."
+COLUMNAR = ("parquet", "arrow", "arrow stream")
 OTHER = (
     (b"PK\x03\x04", "a ZIP archive (an Excel workbook is one, too)", TABULAR),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", TABULAR),
@@ -40,7 +41,6 @@ OTHER = (
     (b"FEA1", "a Feather file of version 1", TABULAR),
     (b"\x93NUMPY", "a NumPy array", TABULAR),
     (b"PARE", "an encrypted Parquet file", "Decrypt it first."),
-    (b"\xff\xff\xff\xff", "an Arrow stream", "Pass the folder that datasets saved, or save it as Parquet."),
     (b"\x80\x02", "a pickle, which could run code", TABULAR),
     (b"\x80\x03", "a pickle, which could run code", TABULAR),
     (b"\x80\x04", "a pickle, which could run code", TABULAR),
@@ -116,7 +116,7 @@ class _Guarded(io.RawIOBase):
 
 
 def kind_of(path: Path, head: bytes) -> str:
-    """The kind of an unpacked file by its first bytes: `parquet`, `arrow`, or the encoding of a text, for example `utf-8-sig`.
+    """The kind of an unpacked file by its first bytes: one of COLUMNAR, or the encoding of a text, for example `utf-8-sig`.
 
     Raises DataError, which says what the file is, for every other kind.
     """
@@ -124,6 +124,8 @@ def kind_of(path: Path, head: bytes) -> str:
         return "parquet"
     if head.startswith(b"ARROW1"):
         return "arrow"
+    if head.startswith(b"\xff\xff\xff\xff"):  # the length of a message, at the beginning of a stream
+        return "arrow stream"
     encoding = next((encoding for mark, encoding in MARKS if head.startswith(mark)), "utf-8-sig")
     found = next(((what, remedy) for mark, what, remedy in OTHER if head.startswith(mark)), None)
     words = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
@@ -175,7 +177,7 @@ def read_text(path: Path) -> str | None:
     """The whole of a text file; None where it is Parquet or Arrow. Raises DataError as `kind_of` and `text_lines` do."""
     with unpacked(path) as stream:
         kind = kind_of(path, stream.peek(HEAD)[:HEAD])
-        if kind in ("parquet", "arrow"):
+        if kind in COLUMNAR:
             return None
         try:
             return stream.read().decode(kind)

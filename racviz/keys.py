@@ -159,6 +159,12 @@ def _name_another(column: str, dotted: str = "", field: str = "answer") -> str:
     return f"Another column is named by ?{field}=… after the file's name{dotted.format(field)}, or by columns={{{field!r}: …}}."
 
 
+def named(row: Mapping[str, Any]) -> str:
+    """Names of columns for a message: printable, and not without end."""
+    names = ["".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(name)[:60]) for name in row]
+    return ", ".join(names[:30] + (["…"] if len(names) > 30 else [])) or "none"
+
+
 def _shown(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 120 else f"{shown[:118]} …"

@@ -10,7 +10,7 @@ from typing import Any
 
 from racviz import hub
 from racviz.errors import DataError, ParameterError, check, unknown
-from racviz.keys import final_answer, is_missing, is_worked, key_text, plain, refused, scalar_text
+from racviz.keys import final_answer, is_missing, is_worked, key_text, named, plain, refused, scalar_text
 from racviz.livecodebench import program_tests
 from racviz.store import atomic, resource
 from racviz.tables import Row, Table, file_rows, folder_rows, hub_rows
@@ -227,10 +227,9 @@ def problem_of(
     if "prompt" in values:
         values["prompt"] = _asked(plain(values["prompt"]), where)
     if not isinstance(values.get("prompt"), str) or not values["prompt"].strip():
-        here = ", ".join(map(str, row)) or "none"
         raise DataError(
-            f"{where}: a problem needs the column {names.get('prompt', 'prompt')!r}, a text that is not empty; it has {here}. Another "
-            "column is named by ?prompt=… after the file's name, or by columns={'prompt': …}."
+            f"{where}: a problem needs the column {names.get('prompt', 'prompt')!r}, a text that is not empty; it has {named(row)}. "
+            "Another column is named by ?prompt=… after the file's name, or by columns={'prompt': …}."
         )
     if "public_test_cases" in row:
         values["tests"] = program_tests(row, where)
@@ -267,8 +266,7 @@ def _chosen(row: dict[str, Any], where: str, columns: Mapping[str, str]) -> dict
         value: Any = row
         for part in [asked] if asked in row else asked.split("."):
             if not isinstance(value, Mapping) or part not in value:
-                here = ", ".join(map(str, row)) or "none"
-                raise DataError(f"{where}: there is no column {asked!r} to take {key!r} from; it has {here}.")
+                raise DataError(f"{where}: there is no column {asked!r} to take {key!r} from; it has {named(row)}.")
             value = value[part]
         chosen[key] = (asked, value)
     return chosen

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from racviz import hub
 from racviz.csvrows import DELIMITERS, csv_rows
 from racviz.errors import DataError, unknown
-from racviz.filekinds import HEAD, PACKED, kind_of, suffixes, text_lines, unpacked
+from racviz.filekinds import COLUMNAR, HEAD, PACKED, kind_of, suffixes, text_lines, unpacked
 from racviz.jsonrows import json_rows
 
 Row = tuple[str, dict[str, Any]]
@@ -90,7 +90,7 @@ def file_rows(path: Path, split: str | None = None, likely: str | None = None) -
     with unpacked(path) as stream:
         head = stream.peek(HEAD)[:HEAD]
         kind = kind_of(path, head)
-        if kind in ("parquet", "arrow"):
+        if kind in COLUMNAR:
             rows = _columnar(path, stream, kind)
         elif not head.strip():
             rows = iter(())
@@ -161,14 +161,15 @@ def _columnar(path: Path, stream: BufferedReader, kind: str) -> Iterator[Row]:
 
     try:
         packed = stream.peek(4)[:4] != _first_bytes(path)
-        source = pa.BufferReader(stream.read()) if packed else str(path)  # which is read at its end first
-        file = (
-            pq.ParquetFile(source) if kind == "parquet" else pa.ipc.open_file(pa.memory_map(source) if not packed else source)
-        )
-        schema = file.schema_arrow if kind == "parquet" else file.schema
+        source = pa.BufferReader(stream.read()) if packed else pa.memory_map(str(path))  # Parquet is read at its end first
+        opened = {"parquet": pq.ParquetFile, "arrow": pa.ipc.open_file, "arrow stream": pa.ipc.open_stream}[kind](source)
+        schema = opened.schema_arrow if kind == "parquet" else opened.schema
         _once(str(path), schema.names)
         narrow = [name for name, type_ in zip(schema.names, schema.types, strict=True) if _is_narrow(type_)]
-        batches = file.iter_batches(1024) if kind == "parquet" else map(file.get_batch, range(file.num_record_batches))
+        if kind == "arrow":
+            batches = map(opened.get_batch, range(opened.num_record_batches))
+        else:
+            batches = opened.iter_batches(1024) if kind == "parquet" else iter(opened)
         rows = (row for batch in batches for row in batch.to_pylist())
         for number, row in enumerate(rows, 1):
             yield f"{path}, row {number}", {**row, **{name: _widened(row[name]) for name in narrow}}

@@ -7,6 +7,7 @@ from pathlib import Path
 from racviz import hub
 from racviz.errors import DataError, unknown
 from racviz.filekinds import read_text
+from racviz.keys import named
 from racviz.store import resource
 from racviz.tables import SUFFIXES, Row, Table, file_rows, folder_rows, hub_rows
 
@@ -58,7 +59,7 @@ def _stream(rows: Iterator[Row], column: str) -> Iterator[str]:
 
 def _text(row, where: str, column: str) -> str:
     if not isinstance(row, dict) or not isinstance(row.get(column), str):
-        here = ", ".join(map(str, row)) if isinstance(row, dict) else "none"
+        here = named(row) if isinstance(row, dict) else "none"
         raise DataError(f"{where}: not a row with the column {column!r}, a text; it has {here}. Another is named by ?text=…")
     return row[column]
 

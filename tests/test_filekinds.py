@@ -173,6 +173,19 @@ def test_an_arrow_file(tmp_path):
     with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as out:
         out.write_table(table)
     assert read(tmp_path / "a.arrow") == [ROW, OTHER]
+    with pa.ipc.new_stream(tmp_path / "b.arrow", table.schema) as out:
+        out.write_table(table)
+    assert read(tmp_path / "b.arrow") == [ROW, OTHER]
+    cut = put(tmp_path, "c.arrow", (tmp_path / "b.arrow").read_bytes()[:-200])
+    with pytest.raises(DataError, match="c.arrow is not a readable arrow stream file, or was cut off"):
+        read(cut)
+
+
+def test_names_in_messages_are_printable_and_few(tmp_path):
+    row = {"\x1b[31mred\n": 1} | {f"column {k}": k for k in range(500)}
+    with pytest.raises(DataError) as caught:
+        load_problems(put(tmp_path, "a.jsonl", json.dumps(row)))
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 2000
 
 
 @pytest.mark.parametrize(
