@@ -5,9 +5,18 @@ from racviz.store import resource
 
 
 def published(name: str):
-    """A table of the paper as a frame: `math` (accuracy and minutes by model, source and sparsity) or `semi_structured`.
+    """A table of the paper as a frame.
 
-    What could not be had is missing; data/paper/README.md says what and why. Raises ParameterError for a table that is not there.
+    Parameters
+    ----------
+    name : str
+        `math` (Table 1: accuracy, SE and minutes by model, source and sparsity), `code` (Table 2, in the same columns),
+        `off_policy` (Table 3), `semi_structured` (Table 4) or `budgets` (Table 5). See data/paper/README.md.
+
+    Raises
+    ------
+    ParameterError
+        For a table that is not there.
     """
     import pandas as pd
 
@@ -15,3 +24,17 @@ def published(name: str):
     if name not in tables:
         raise unknown("published", name, sorted(tables))
     return pd.read_csv(tables[name]).assign(published=True)
+
+
+def printed_model(name: str, models) -> str | None:
+    """The model among `models` of the paper that a model's name means, such as deepseek-ai/DeepSeek-R1-Distill-Qwen-7B.
+
+    Parameters
+    ----------
+    name : str
+        Hub id, with a revision or without, or a path.
+    models : iterable of str
+        Names as the paper prints them.
+    """
+    last = name.partition("@")[0].rstrip("/").rpartition("/")[2].lower().removeprefix("deepseek-")
+    return next((model for model in models if model.lower() == last), None)

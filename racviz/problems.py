@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 from racviz import hub
 from racviz.errors import DataError, ParameterError, check, unknown
+from racviz.keys import final_answer, is_missing, is_worked, key_text, named, plain, refused, scalar_text
 from racviz.livecodebench import program_tests
 from racviz.store import atomic, resource
-from racviz.tables import Row, Table, file_rows, hub_rows
+from racviz.tables import Row, Table, file_rows, folder_rows, hub_rows
 
 DOMAINS = ("arithmetic", "tracing")
 SPLITS = ("calibration", "test")
@@ -21,8 +21,8 @@ BOXED = "Please reason step by step, and put your final answer within \\boxed{}.
 """What DeepSeek recommends to say after a mathematical problem."""
 FIELDS = {
     "id": ("id", "unique_id", "uuid", "problem_id", "question_id", "task_id"),
-    "prompt": ("prompt", "problem", "question", "question_content"),
-    "answer": ("answer",),
+    "prompt": ("prompt", "problem", "question", "question_content", "input"),
+    "answer": ("answer", "final_answer", "expected_answer", "ground_truth", "solution"),
     "domain": ("domain",),
     "family": ("family", "subject", "problem_type"),
     "difficulty": ("difficulty", "level"),
@@ -149,7 +149,8 @@ def load_problems(
 ) -> ProblemSet:  # fmt: skip
     """Problems by name.
 
-    name: an embedded domain (`arithmetic`, `tracing`); a JSONL, CSV or Parquet file; a data set of the hub by its short name
+    name: an embedded domain (`arithmetic`, `tracing`); a JSON, CSV or Parquet file, compressed or not; a folder that `datasets`
+    saved; a data set of the hub by its short name
     (`math-500`, `openr1-math`, `codeforces`, `gsm8k`, `livecodebench`) or as owner/name, streamed. A file or an id may say more:
     `file.csv?prompt=question&answer=solution`, `owner/name@revision?config=main&split=train`.
     split: `calibration` or `test`; the embedded domains have 500 test problems and as many calibration problems as are asked for
@@ -174,8 +175,9 @@ def load_problems(
             raise unknown("columns", key, FIELDS)
     said = table.options.get("instruction") if instruction is None else instruction
     said = BOXED if said == "boxed" else said
-    if table.is_file:
-        rows, known = file_rows(Path(table.name)), None
+    named, likely = table.options.get("split"), {"calibration": "train"}.get(split, split)
+    if table.is_file or table.is_saved:
+        rows, known = (file_rows if table.is_file else folder_rows)(Path(table.name), named, likely), None
     elif table.name in HUB or hub.is_id(table.name):
         known = HUB.get(table.name) or BY_ID.get(table.name)
         rows = _hub_rows(table, known, split, asked)
@@ -192,7 +194,7 @@ def load_problems(
 def is_hub(name: str) -> bool:
     """Whether a name means a data set of the hub."""
     table = Table.parse(name, OPTIONS)
-    return not table.is_file and (table.name in HUB or hub.is_id(table.name))
+    return not table.is_file and not table.is_saved and (table.name in HUB or hub.is_id(table.name))
 
 
 def _hub_rows(table: Table, known: Known | None, split: str, asked: dict[str, str]) -> Iterator[Row]:
@@ -218,46 +220,88 @@ def problem_of(
     row: Any, where: str, columns: Mapping[str, str] | None = None, default_id: str = "", instruction: str | None = None
 ) -> Problem:
     """A problem from a row of a table. Raises DataError that begins with `where`."""
-    if not isinstance(row, dict):
-        row = {}
-    here = ", ".join(map(str, row)) or "none"
-    chosen = {}
-    for key, names in FIELDS.items():
-        asked = (columns or {}).get(key)
-        if asked is not None and asked not in row:
-            raise DataError(f"{where}: there is no column {asked!r} to take {key!r} from; it has {here}.")
-        chosen[key] = asked or next((each for each in names if row.get(each) not in (None, "")), None)
-    values = {key: row[column] for key, column in chosen.items() if column is not None and row[column] not in (None, "")}
+    row = row if isinstance(row, dict) else {}
+    chosen = _chosen(row, where, columns or {})
+    values = {key: value for key, (_, value) in chosen.items() if not is_missing(value)}
+    names = {key: column for key, (column, _) in chosen.items()}
     if "prompt" in values:
-        values["prompt"] = _asked(values["prompt"], where)
+        values["prompt"] = _asked(plain(values["prompt"]), where)
     if not isinstance(values.get("prompt"), str) or not values["prompt"].strip():
-        named = chosen["prompt"] or "prompt"
         raise DataError(
-            f"{where}: a problem needs the column {named!r}, a text that is not empty; it has {here}. Another column is named by "
-            "?prompt=… after the file's name, or by columns={'prompt': …}."
+            f"{where}: a problem needs the column {names.get('prompt', 'prompt')!r}, a text that is not empty; it has {named(row)}. "
+            "Another column is named by ?prompt=… after the file's name, or by columns={'prompt': …}."
         )
     if "public_test_cases" in row:
         values["tests"] = program_tests(row, where)
         values["prompt"] = "\n\n".join(filter(None, (values["prompt"], str(row.get("starter_code") or ""))))
         values.pop("difficulty", None)  # a word there
-    if chosen["prompt"] in ("problem", "question") and "answer" in values:
-        values["answer"] = _final(str(values["answer"]))
-    try:
-        values["difficulty"] = int(values.get("difficulty") or 0)
-    except (TypeError, ValueError, OverflowError) as error:
-        if "difficulty" in (columns or {}):
-            raise DataError(f"{where}: 'difficulty' must be an integer; not {values['difficulty']!r}.") from error
-        values["difficulty"] = 0  # a column that nobody asked for, with words in it
+    if "answer" in values:
+        values["answer"] = _key(values["answer"], names["answer"], where, row, "answer" in (columns or {}))
+    values["difficulty"] = _difficulty(values.get("difficulty"), where, "difficulty" in (columns or {}))
     if instruction is not None:
         values["instruction"] = instruction
     if isinstance(values.get("tests"), list | dict):
         values["tests"] = json.dumps(values["tests"], ensure_ascii=False)
-    texts = {key: _one(values[key], chosen[key], where) for key in values if key != "difficulty"}
-    return Problem(**{"id": default_id} | texts, difficulty=values["difficulty"])
+    for label in ("family", "domain"):  # of which a data set may have several; nothing is graded by them
+        if isinstance(several := plain(values.get(label)), list) and label not in (columns or {}):
+            values[label] = ", ".join(map(str, several))
+    texts = {key: _one(values[key], names.get(key, key), where) for key in values if key not in ("difficulty", "answer")}
+    return Problem(**{"id": default_id} | texts, answer=values.get("answer", ""), difficulty=values["difficulty"])
+
+
+def _chosen(row: dict[str, Any], where: str, columns: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    """Column and value of each field: the column that was asked for, else the first usual one, in any case, that holds something.
+
+    Raises DataError for a column that was asked for and is not there. A dot leads into an object: `reward_model.ground_truth`.
+    """
+    chosen = {}
+    spelled = {str(name).lower(): name for name in reversed(row)} | {name: name for name in row}
+    for key, names in FIELDS.items():
+        asked = columns.get(key)
+        if asked is None:
+            name = next((spelled[each] for each in names if not is_missing(row.get(spelled.get(each)))), None)
+            if name is not None:
+                chosen[key] = (name, row[name])
+            continue
+        value: Any = row
+        for part in [asked] if asked in row else asked.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise DataError(f"{where}: there is no column {asked!r} to take {key!r} from; it has {named(row)}.")
+            value = value[part]
+        chosen[key] = (asked, value)
+    return chosen
+
+
+def _key(value: Any, column: str, where: str, row: Mapping[str, Any], asked: bool) -> str:
+    """The key as grading compares it; none in a worked solution without a box that nobody named as the column of keys.
+
+    Raises DataError for a key that means more than grading can know.
+    """
+    several = isinstance(value := plain(value), list) and len(value) > 1
+    if several and row.get("domain") in DOMAINS and not row.get("tests"):
+        raise DataError(
+            f"{where}: {column!r} holds {len(value)} values, but the domain {row['domain']!r} is graded word for word. Write one text, "
+            "or leave the column 'domain' out."
+        )
+    text = key_text(value, column, where)
+    key = final_answer(text, worked=column == "solution")
+    return "" if column == "solution" and not asked and key == text and is_worked(text) else key
+
+
+def _difficulty(value: Any, where: str, asked: bool) -> int:
+    """A number; 0 for a column with words in it that nobody asked for."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError) as error:
+        if asked:
+            raise DataError(f"{where}: 'difficulty' must be an integer; not {value!r}.") from error
+        return 0
 
 
 def _asked(prompt: Any, where: str) -> Any:
     """The user's text of a prompt that is a chat of one turn, as training sets have it; anything else as it is."""
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+        return prompt[0]
     if not (isinstance(prompt, list) and prompt and all(isinstance(turn, Mapping) for turn in prompt)):
         return prompt
     said = [turn.get("content") for turn in prompt if turn.get("role") == "user"]
@@ -267,19 +311,16 @@ def _asked(prompt: Any, where: str) -> Any:
     return said[0]
 
 
-def _one(value: Any, column: str | None, where: str) -> str:
+def _one(value: Any, column: str, where: str) -> str:
     """The text of a value, or of the only one in a list."""
+    value = plain(value)
     if isinstance(value, list) and len(value) == 1:
-        value = value[0]
+        value = plain(value[0])
     if isinstance(value, list | dict):
         raise DataError(f"{where}: {column!r} holds {len(value)} values; a text or a number is wanted.")
-    return str(value)
-
-
-def _final(answer: str) -> str:
-    """GSM8K writes the answer after `####`, below its derivation."""
-    found = re.search(r"^####\s*(.+?)\s*$", answer, re.MULTILINE)
-    return found[1] if found else answer
+    if (text := value if isinstance(value, str) else scalar_text(value)) is None:
+        raise refused(value, column, where)
+    return text
 
 
 def _embedded(domain: str, split: str, limit: int | None) -> list[Problem]:

@@ -1,8 +1,10 @@
 """Progress bars. Those of a report, which runs in a kernel of its own, show at the command that started it."""
 
 import contextlib
+import html
 import json
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -20,6 +22,20 @@ def progress_bar(iterable: Iterable | None = None, *, desc: str, unit: str, tota
     path = os.environ.get(VARIABLE)
     how = dict(iterable=iterable, total=total, desc=desc, unit=unit, leave=False)
     return tqdm(disable=not shown, **how) if not path else _relayed(path, how)
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Show lines: above the bars on the terminal, as a paragraph in a notebook (a stream of errors would look like one)."""
+    from tqdm import tqdm
+
+    ipython = sys.modules.get("IPython")
+    if hasattr(ipython.get_ipython() if ipython else None, "kernel"):
+        from IPython.display import HTML, display
+
+        display(HTML(f"<p>{'<br>'.join(map(html.escape, lines))}</p>"))
+        return
+    for line in lines:
+        tqdm.write(line, file=sys.stderr)
 
 
 def _relayed(path: str, how: dict):

@@ -24,7 +24,7 @@ from racviz.progress import progress_bar
 from racviz.store import Store, explained, key_of, write_text
 from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
 from racviz.study.parameters import parameter_names
-from racviz.study.sharing import hand_over
+from racviz.study.sharing import hand_over, show_keys
 from racviz.study.timing import time_cells
 
 LISTS = ("sources", "sparsities")
@@ -133,6 +133,7 @@ def run_sweep(
     with _alone(studies[0].folder):
         book = Book(studies[0].folder)
         book.check()
+        show_keys(studies if progress else [])
         cells, impossible = _prepared(studies, progress)
         for key, done in impossible.items():
             if book.wants(key, retry=True):

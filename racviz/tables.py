@@ -1,27 +1,31 @@
-"""Rows of tables that others wrote: JSONL, CSV and Parquet files, and data sets of the hub, one row at a time.
+"""Rows of tables that others wrote: JSON, CSV and Parquet files, saved and hub data sets, one row at a time.
 
 A table is named by a path or a hub id, and may say more after a question mark, as an address does:
 `problems.csv?prompt=question&answer=solution`, `open-r1/OpenR1-Math-220k@main?config=extended&split=train`.
 """
 
-import csv
-import gzip
-import json
 import os
-import zlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from racviz import hub
+from racviz.csvrows import DELIMITERS, csv_rows
 from racviz.errors import DataError, unknown
+from racviz.filekinds import COLUMNAR, HEAD, PACKED, kind_of, suffixes, text_lines, unpacked
+from racviz.jsonrows import json_rows
 
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its columns."""
-SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".csv", ".tsv", ".parquet")
+JSON = (".jsonl", ".json", ".ndjson")
+CSV = (".csv", ".tsv", ".tab", ".psv")
+PLAIN = (*JSON, *CSV, ".parquet", ".arrow")
+SUFFIXES = (*PLAIN, *(kind + packed for kind in PLAIN for packed in PACKED))
+"""Ends of names that mean a table, whether the file is there or not."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +56,95 @@ class Table:
     def is_file(self) -> bool:
         return self.name.lower().endswith(SUFFIXES) or os.path.isfile(self.name)
 
+    @property
+    def is_saved(self) -> bool:
+        """True for a folder that `datasets` saved."""
+        return any(
+            os.path.isfile(os.path.join(self.name, name)) for name in ("dataset_info.json", "dataset_dict.json", "state.json")
+        )
+
     def __str__(self) -> str:
         return Path(self.name).name if self.is_file else self.name
 
 
-def file_rows(path: Path) -> Iterator[Row]:
-    """Rows of a JSONL (or an array of JSON), CSV or Parquet file, by its name. Raises DataError that names the file and the line."""
+def file_rows(path: Path, split: str | None = None, likely: str | None = None) -> Iterator[Row]:
+    """Rows of a JSON, CSV, Parquet or Arrow file, compressed or not, by its first bytes and its name.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    split : str, optional
+        Key of the rows in a JSON file that holds several tables.
+    likely : str, optional
+        Key to take among several when `split` is not given.
+
+    Raises
+    ------
+    DataError
+        For a file of another kind (says which) or a damaged one; names the file and the line.
+    """
     if not os.path.isfile(path):
         raise DataError(f"the file {path} does not exist.")
-    name = path.name.lower()
-    kind = _parquet if name.endswith(".parquet") else _csv if name.endswith((".csv", ".tsv")) else _jsonl
-    for where, row in kind(path):
-        if isinstance(row, dict):  # JSON may spell half of a surrogate pair, which no tokenizer takes
-            for column, value in row.items():
-                if not _is_text(value):
-                    raise DataError(f"{where}: the column {column!r} holds half of a surrogate pair, which is no text.")
-        yield where, row
+    path = Path(path)
+    with unpacked(path) as stream:
+        head = stream.peek(HEAD)[:HEAD]
+        kind = kind_of(path, head)
+        if kind in COLUMNAR:
+            rows = _columnar(path, stream, kind)
+        elif not head.strip():
+            rows = iter(())
+        elif _is_csv(path, head, kind):
+            rows = csv_rows(path, stream, kind)
+        else:
+            rows = json_rows(path, text_lines(path, stream, kind), split, likely)
+        yield from map(_clean, rows)
+
+
+def _is_csv(path: Path, head: bytes, encoding: str) -> bool:
+    """True for a text that is CSV by its name, or by its first line where its name says nothing; an object of JSON decides first."""
+    text = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n")
+    suffix, _ = suffixes(path.name)
+    if suffix == ".parquet" and text[:1] not in "{[":
+        raise DataError(f"{path} is not a readable parquet file, or was cut off: it does not begin as one.")
+    if re.match(r"\{\s*[\"}]|\[\s*\{", text):
+        return False
+    if suffix in CSV:
+        return True
+    first = text.splitlines()[0]
+    like = text[:1] not in '{["' and any(mark in first for mark in DELIMITERS)
+    if suffix in JSON and like:
+        raise DataError(f"{path} is not JSON; its first line, {first[:60]!r}, looks like CSV. Name it .csv.")
+    return like
+
+
+def _clean(row: tuple[str, Any]) -> Row:
+    """The row with text where binary columns hold text. Raises DataError for half of a surrogate pair, which no tokenizer takes."""
+    where, columns = row
+    if isinstance(columns, dict):
+        columns = {name: _decoded(value) for name, value in columns.items()}
+        for name, value in columns.items():
+            if not _is_text(value):
+                raise DataError(f"{where}: the column {name!r} holds half of a surrogate pair, which is no text.")
+    return where, columns
+
+
+def _decoded(value: Any) -> Any:
+    """Bytes as the UTF-8 text that they hold, at any depth; other bytes stay."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value
+    if isinstance(value, list) and any(isinstance(each, bytes | list | dict) for each in value):
+        return [_decoded(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _decoded(each) for name, each in value.items()}
+    return value
 
 
 def _is_text(value: Any) -> bool:
-    """Whether all texts in a value can be written."""
+    """True if all texts in a value can be written."""
     if isinstance(value, dict | list):
         return all(_is_text(each) for each in (value.values() if isinstance(value, dict) else value))
     try:
@@ -81,83 +154,90 @@ def _is_text(value: Any) -> bool:
     return True
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _columnar(path: Path, stream: BufferedReader, kind: str) -> Iterator[Row]:
+    """Rows of a Parquet or Arrow file, batch by batch."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
-            for number, row in enumerate(rows, 1):
-                yield f"{path}, row {number}", row
+        packed = stream.peek(4)[:4] != _first_bytes(path)
+        source = pa.BufferReader(stream.read()) if packed else pa.memory_map(str(path))  # Parquet is read at its end first
+        opened = {"parquet": pq.ParquetFile, "arrow": pa.ipc.open_file, "arrow stream": pa.ipc.open_stream}[kind](source)
+        schema = opened.schema_arrow if kind == "parquet" else opened.schema
+        _once(str(path), schema.names)
+        narrow = [name for name, type_ in zip(schema.names, schema.types, strict=True) if _is_narrow(type_)]
+        if kind == "arrow":
+            batches = map(opened.get_batch, range(opened.num_record_batches))
+        else:
+            batches = opened.iter_batches(1024) if kind == "parquet" else iter(opened)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(rows, 1):
+            yield f"{path}, row {number}", {**row, **{name: _widened(row[name]) for name in narrow}}
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet file, or was cut off: {error}") from error
+        raise DataError(f"{path} is not a readable {kind} file, or was cut off: {error}") from error
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)  # a chain of thought is longer than the 131,072 characters that csv takes
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        while True:
-            try:
-                row = next(reader, None)
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise DataError(f"{path}, line {reader.line_num + 1}: not CSV in UTF-8: {error}.") from error
-            if row is None:
-                return
-            if None in row or None in row.values():
-                has = "more" if None in row else "fewer"
-                raise DataError(
-                    f"{path}, line {reader.line_num}: it has {has} fields than the first line names; quote commas in a text."
-                )
-            yield f"{path}, line {reader.line_num}", row
+def _first_bytes(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(4)
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
-    opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-    with opened as file:
-        lines = enumerate(_read(path, file), 1)
-        first = next(lines, (1, b""))
-        if path.name.removesuffix(".gz").endswith(".json") and first[1].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-            yield from _array(path, b"".join([first[1], *(raw for _, raw in lines)]))
-            return
-        for number, raw in chain([first], lines):
-            where = f"{path}, line {number}"
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{where}: not UTF-8 text: {error}.") from error
-            if line.strip():
-                yield where, _json(where, line)
+def _is_narrow(kind: Any) -> bool:
+    """True for floats of less than 64 bits, also in lists."""
+    import pyarrow as pa
+
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    return pa.types.is_float32(kind) or pa.types.is_float16(kind)
 
 
-def _read(path: Path, file: Any) -> Iterator[bytes]:
-    """The lines of a file that may be compressed. Raises DataError for one that is not, or was cut off."""
+def _widened(value: Any) -> Any:
+    """A float32 as its own shortest digits say: 0.1, not 0.10000000149."""
+    import numpy as np
+
+    if isinstance(value, list):
+        return [_widened(each) for each in value]
+    return float(str(np.float32(value))) if isinstance(value, float) else value
+
+
+def _once(where: str, names: Sequence[str]) -> None:
+    """Raise DataError for a column name that stands twice; only unnamed columns may."""
+    if twice := next((name for name in names if name and list(names).count(name) > 1), None):
+        raise DataError(f"{where}: the column {twice!r} stands there more than once; rename or remove one.")
+
+
+def folder_rows(folder: Path, split: str | None = None, likely: str | None = None) -> Iterator[Row]:
+    """Rows of a folder that `datasets` saved.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    split : str, optional
+        Name of the split to read.
+    likely : str, optional
+        Split to take among several when `split` is not given.
+
+    Raises
+    ------
+    DataError
+        For a folder that datasets cannot load, or where none of several splits is named (lists them).
+    """
     try:
-        yield from file
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read, or was cut off: {error}") from error
-
-
-def _array(path: Path, raw: bytes) -> Iterator[Row]:
+        from datasets import load_from_disk
+    except ModuleNotFoundError as error:
+        raise DataError(f"the folder {folder} needs the package datasets: pip install 'racviz[hub]'.") from error
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text: {error}.") from error
-    for number, row in enumerate(_json(str(path), text), 1):
-        yield f"{path}, row {number}", row
-
-
-def _json(where: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise DataError(f"{where}: the JSON is nested too deeply.") from error
-    except json.JSONDecodeError as error:
-        cut = " The file seems to be cut off." if not text.endswith("\n") else ""
-        raise DataError(f"{where}: not valid JSON ({error.msg} at column {error.colno}).{cut}") from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise DataError(f"{where}: not usable JSON: {error}.") from error
+        found = load_from_disk(str(folder))
+    except Exception as error:  # of every kind, for folders that are something else
+        raise DataError(f"the folder {folder} is not a data set that datasets saved: {_first(error)}") from error
+    if isinstance(found, dict):
+        named = split or (likely if likely in found else next(iter(found)) if len(found) == 1 else None)
+        if named not in found:
+            there = ", ".join(found)
+            raise DataError(f"the folder {folder} has the splits {there}; name one by ?split=… after its name, not {named!r}.")
+        found = found[named]
+    yield from map(_clean, ((f"{folder}, row {number}", dict(row)) for number, row in enumerate(found, 1)))
 
 
 def hub_rows(
@@ -192,7 +272,7 @@ def hub_rows(
         number = 0
         try:
             for number, row in enumerate(rows, 1):
-                yield f"{name}, row {number}", row
+                yield _clean((f"{name}, row {number}", row))
         except pa.ArrowInvalid as error:
             if number or not only or "FieldRef" not in str(error):
                 raise DataError(f"data set {name!r} cannot be read: {_first(error)}") from error

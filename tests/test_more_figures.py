@@ -46,7 +46,8 @@ def test_measured_and_published_stand_side_by_side():
     assert (
         measured.error_y.array is not None and published[0].line.dash == "dash" and published[0].marker.symbol == "circle-open"
     )
-    assert list(published[0].y) == pytest.approx([77.4, 66.4]) and published[0].error_y.array is None
+    assert list(published[0].x) == [20, 30, 40, 50] and list(published[0].y) == pytest.approx([83.2, 82.2, 77.4, 66.4])
+    assert list(published[0].error_y.array) == pytest.approx([1.7, 1.7, 1.9, 2.1])
     assert "R1-Distill-Qwen-7B,<br>published" in texts(figure) and "as the paper prints it" in texts(figure)
     assert sum(bool(trace.showlegend) for trace in figure.data) == 3, "a legend entry a source"
     alone = figures.sparsity_curves(frame)

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from racviz.progress import VARIABLE, progress_bar, relayed
+from racviz.progress import VARIABLE, progress_bar, relayed, show_lines
 
 
 def test_a_bar_is_tqdm_s_own_where_nobody_relays_it(capsys):
@@ -44,3 +45,15 @@ def test_what_a_kernel_does_shows_at_the_command(capfd):
     assert "prune" in capfd.readouterr().err and not Path(more[VARIABLE]).exists()
     with relayed(False) as more:
         assert more == {}
+
+
+def test_lines_go_to_the_terminal_and_in_a_notebook_onto_the_page(capsys, monkeypatch):
+    import IPython
+
+    show_lines(["one <b>"])
+    assert capsys.readouterr().err == "one <b>\n"
+    shown = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=True))
+    monkeypatch.setattr("IPython.display.display", lambda page: shown.append(page.data))
+    show_lines(["one <b>", "two"])
+    assert shown == ["<p>one &lt;b&gt;<br>two</p>"] and capsys.readouterr().err == ""

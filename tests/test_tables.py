@@ -47,7 +47,7 @@ def test_every_kind_of_file_holds_the_same_problems(tmp_path, kind):
     by_name = load_problems(f"{renamed}?prompt=ask&answer=gold&id=nr")
     by_columns = load_problems(renamed, columns={"prompt": "ask", "answer": "gold", "id": "nr"})
     assert by_name.problems == by_columns.problems and [p.id for p in by_name] == ["0", "1"]
-    assert by_name[0].answer == "so\n#### 4", "only GSM8K's own columns are read as GSM8K's"
+    assert [p.answer for p in by_name] == ["4", "1,200"], "whatever the columns are called"
     with pytest.raises(DataError, match="needs the column 'prompt'.*it has ask, gold, nr"):
         load_problems(renamed)
     with pytest.raises(DataError, match="no column 'asked' to take 'prompt' from; it has ask, gold, nr"):

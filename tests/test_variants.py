@@ -110,21 +110,6 @@ def test_a_teacher_s_text_calibrates_and_is_off_policy(tmp_path):
         teacher_traces(load_model("tiny-reasoner-small"), "cooking", 0, 1, 10)
 
 
-def test_what_the_paper_prints():
-    table = rv.published("math")
-    row = table[(table["model"] == "R1-Distill-Qwen-7B") & (table["source"] == "rac") & (table["sparsity"] == 0.5)].iloc[0]
-    assert (
-        (row["accuracy"], row["minutes"]) == (0.9, 35.3)
-        and table["accuracy"].between(0, 1).all()
-        and table["quoted_in"].notna().all()
-    )
-    assert {"tokens_per_second", "note"} <= set(rv.published("semi_structured"))
-    with pytest.raises(
-        ParameterError, match="published must be one of 'math', 'semi_structured'; not 'maths'. Did you mean 'math'"
-    ):
-        rv.published("maths")
-
-
 def test_a_variant_s_errors_stand_beside_those_of_the_study(tmp_path, tiny_folder):
     given = SMALL | dict(model=str(tiny_folder), sources=("prompt", "rac"), run=str(tmp_path / "run"))
     study = Study(**given, store=Store(tmp_path / "store"))

@@ -39,7 +39,8 @@ def sparsity_curves(evaluations: pd.DataFrame, published: pd.DataFrame | None = 
     table = accuracy_table(evaluations).rename(columns={"tokens a sample": TOKENS})
     columns = [(short_name(model), part, True) for model, part in table.groupby("model", sort=False)]
     if published is not None:
-        theirs = published.rename(columns={"minutes": MINUTES}).assign(**{ACCURACY: 100 * published["accuracy"], "SE": np.nan})
+        theirs = published.rename(columns={"minutes": MINUTES}).assign(**{ACCURACY: 100 * published["accuracy"]})
+        theirs["SE"] = 100 * published["se"] if "se" in published else np.nan
         columns += [(f"{model},<br>published", part, False) for model, part in theirs.groupby("model", sort=False)]
     figure = make_subplots(
         rows=2, cols=len(columns), vertical_spacing=0.13, horizontal_spacing=min(0.07, 0.2 / len(columns)),
@@ -60,10 +61,14 @@ def sparsity_curves(evaluations: pd.DataFrame, published: pd.DataFrame | None = 
     figure.update_yaxes(title_text=ACCURACY, row=1, col=1)
     notes = "Bars: SE over problems. Level: the dense model."
     if published is not None:
-        notes += "\nDashed: as the paper prints it, as far as it could be had (MATH-500; generic is C4 there; below: the authors' minutes)."
+        benchmark = ", ".join(dict.fromkeys(published["benchmark"])) if "benchmark" in published else "MATH-500"
+        notes += f"\nDashed: as the paper prints it ({benchmark}; generic is C4 there; below: the authors' minutes)."
     label = label_from(evaluations, "budget")
     figure = finish(figure, title, caption(label, evaluations["problem_id"].nunique(), notes), height=600)
-    return panels(figure, 1.13).update_layout(margin_t=120)
+    figure = panels(figure, 1.13).update_layout(margin_t=120)
+    if len(columns) > 4:  # narrow panels
+        figure.update_annotations(selector={"yanchor": "bottom"}, font_size=max(8, 16 - len(columns)))
+    return figure
 
 
 def budget_curves(evaluations: pd.DataFrame) -> go.Figure:

@@ -23,7 +23,7 @@ def grader_of(problem: Problem) -> str:
 
 def refuse_ungradable(problems: Sequence[Problem]) -> None:
     """Raise DataError for problems with neither an answer nor tests to grade by, and for tests that cannot be read."""
-    without = [p.id for p in problems if not p.answer.strip() and not p.tests]
+    without = [p.id for p in problems if not p.tests and (not p.answer.strip() or _is_nan(p))]
     for problem in problems:
         if problem.tests:
             cases_of(problem.tests, f"problem {problem.id!r}")
@@ -31,6 +31,11 @@ def refuse_ungradable(problems: Sequence[Problem]) -> None:
         raise DataError(
             f"{len(without)} problems have no answer to grade by (first: {without[0]!r}); add the column 'answer', or 'tests' for programs."
         )
+
+
+def _is_nan(problem: Problem) -> bool:
+    """True for a missing value that became a text; no answer in mathematics is NaN."""
+    return problem.answer.strip().lower() == "nan" and grader_of(problem) == "maths"
 
 
 def grade_all(

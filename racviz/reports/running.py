@@ -40,6 +40,8 @@ def run_report(
         raise ParameterError(f"out={str(out)!r} would write the executed notebook over {report.path}; choose another folder.")
     with explained("write", page):
         page.parent.mkdir(parents=True, exist_ok=True)
+        if progress:
+            _show_keys(report, parameters)
         _execute(report, partial, parameters, progress, kernels)
         render(partial, page, title=report.title)
         os.replace(partial, page.with_suffix(".ipynb"))
@@ -65,7 +67,8 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     for model in models:
         more = {"models": [model]} if "models" in values else {}
         plans.append(make_plan(study_from(own | {"model": model}), report.name, values=others | more, **how))
-    return Plan([s for plan in plans for s in plan.steps], [c for plan in plans for c in plan.checks], plans[0].machine)
+    steps, checks = [s for plan in plans for s in plan.steps], [c for plan in plans for c in plan.checks]
+    return Plan(steps, checks, plans[0].machine, plans[0].keys)
 
 
 def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
@@ -75,6 +78,23 @@ def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
 
     values = _values(find_report(name), parameters or {})
     return len(load_problems(values.get("test_problems") or values.get("domain", "arithmetic"), split="test"))
+
+
+def _show_keys(report: Report, parameters: dict[str, Any]) -> None:
+    """Print three keys of the test problems and the manner of grading, where the report grades answers."""
+    from racviz.grading.showing import key_lines
+    from racviz.problems import is_hub, load_problems
+    from racviz.progress import show_lines
+    from racviz.study.contents import answering
+    from racviz.study.plan import PROBED
+
+    values = _values(report, parameters)
+    if not answering(report.name) or "problems" not in values or "domain" not in values:
+        return
+    with contextlib.suppress(RacvizError):  # which the report itself is going to say, with the cell
+        name = values.get("test_problems") or values["domain"]
+        problems = load_problems(name, split="test", limit=PROBED if is_hub(name) else values["problems"])
+        show_lines(["Keys (the first, and the longest):", *key_lines(problems)])
 
 
 def _values(report: Report, parameters: dict[str, Any]) -> dict[str, Any]:

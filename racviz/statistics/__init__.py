@@ -39,7 +39,7 @@ from racviz.statistics.estimates import (
     summary_ratio,
     thought_lengths,
 )
-from racviz.statistics.published import published_sentence
+from racviz.statistics.published import beside_published, published_sentence
 from racviz.statistics.seeds import (
     nowhere_below_sentence,
     seed_differences,
@@ -94,6 +94,7 @@ __all__ = [
     "pass_sentences",
     "per_problem_ratio",
     "pretty",
+    "beside_published",
     "published_sentence",
     "ratio",
     "ratio_interval",

@@ -174,3 +174,15 @@ def _cells(study: Study, others: int = 0) -> list[tuple]:
 def _answering(study: Study, others: int = 0) -> list[tuple]:
     """What tells the answers of a study from others: those of the dense model depend on the seed alone."""
     return [("dense", study.model, study.seed), *((cell, study.budget, study.samples) for cell in _cells(study, others))]
+
+
+def time_text(seconds: float | None) -> str:
+    """Seconds, minutes or hours, for people."""
+    if seconds is None:
+        return "not known"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def size_text(size: int) -> str:
+    """Bytes as MiB or GiB, for people."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

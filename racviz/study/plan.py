@@ -14,6 +14,7 @@ from racviz.generation.server import Client, Server
 from racviz.generation.vllm import Vllm
 from racviz.grading import grader_of, refuse_ungradable
 from racviz.grading.sandbox import run_program
+from racviz.grading.showing import key_lines
 from racviz.interchange import import_traces, is_traces
 from racviz.models import DTYPES, LoadedModel, check_device, locate, provenance_of, tokenizer_fingerprint
 from racviz.problems import DOMAINS, Problem, ProblemSet, is_hub, load_problems
@@ -23,7 +24,7 @@ from racviz.pruning.blocks import read_columns
 from racviz.pruning.cost import Machine, Shapes
 from racviz.study import Study, check_timing
 from racviz.study.contents import COMPARING, answering, parts_of
-from racviz.study.expected import Expectation, Step, cards
+from racviz.study.expected import Expectation, Step, cards, size_text, time_text
 from racviz.study.steps import TEACHER
 from racviz.texts import load_texts
 from racviz.tiny.teacher import teacher_of
@@ -44,6 +45,8 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     checks: list[tuple[str, bool, str]] = field(default_factory=list)
     machine: str = ""
+    keys: list[str] = field(default_factory=list)
+    """A few keys, and the manner in which answers are held against them."""
 
     @property
     def right(self) -> bool:
@@ -53,16 +56,18 @@ class Plan:
         """For people: a line a check, a line a step, and the sum."""
         out = ["Checked without weights:"]
         out += [f"  {'ok ' if ok else 'NOT'} {what}: {found}" for what, ok, found in self.checks]
+        out += ["", "Keys (the first, and the longest):", *(f"  {line}" for line in self.keys)] if self.keys else []
         if not self.steps:
             return out
         out += ["", f"Expected ({self.machine}):", f"  {'step':<52} {'tokens':>12} {'time':>10} {'memory':>9} {'disk':>9}"]
         out += [
-            f"  {s.what:<52} {s.tokens:>12,} {_time(s.seconds):>10} {_size(s.memory):>9} {_size(s.disk):>9}" for s in self.steps
+            f"  {s.what:<52} {s.tokens:>12,} {time_text(s.seconds):>10} {size_text(s.memory):>9} {size_text(s.disk):>9}"
+            for s in self.steps
         ]
         known = sum(s.seconds for s in self.steps if s.seconds is not None)
         more = " and what is not known" if any(s.seconds is None for s in self.steps) else ""
-        out.append(f"  {'in all':<52} {'':>12} {_time(known):>10} {_size(max(s.memory for s in self.steps)):>9} "
-                   f"{_size(sum(s.disk for s in self.steps)):>9}{more}")  # fmt: skip
+        out.append(f"  {'in all':<52} {'':>12} {time_text(known):>10} {size_text(max(s.memory for s in self.steps)):>9} "
+                   f"{size_text(sum(s.disk for s in self.steps)):>9}{more}")  # fmt: skip
         return out
 
 
@@ -113,7 +118,7 @@ def make_plan(
     tried("backend", lambda: _backend(study, report, model, test, on == "here"), str)
     own = is_traces(study.trace_source)
     if test is not None and answering(report):
-        tried("grading", lambda: _gradable(test), str)
+        plan.keys = key_lines(test) if tried("grading", lambda: _gradable(test), str) else []
     train = tried("calibration problems", lambda: _problems(study, "calibration"),
                   lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}")  # fmt: skip
     if "generic" in study.sources:
@@ -318,9 +323,9 @@ def _room(study: Study, needed: int) -> str:
     free = shutil.disk_usage(root).free
     if needed > free:
         raise DataError(
-            f"{_size(needed)} are needed in the cache, {_size(free)} are free; set RACVIZ_CACHE to a folder elsewhere"
+            f"{size_text(needed)} are needed in the cache, {size_text(free)} are free; set RACVIZ_CACHE to a folder elsewhere"
         )
-    return f"{_size(needed)} needed, {_size(free)} free in the cache"
+    return f"{size_text(needed)} needed, {size_text(free)} free in the cache"
 
 
 def _parameters(model: LoadedModel) -> int:
@@ -336,13 +341,3 @@ def _format(form) -> str:
 def _short(text: str, length: int = 60) -> str:
     shown = repr(text)
     return shown if len(shown) <= length else shown[: length - 2] + "…'"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "not known"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

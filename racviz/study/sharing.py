@@ -1,5 +1,10 @@
 """What one study has made and another may take: in memory, beside what the store keeps on disk."""
 
+import contextlib
+from collections.abc import Sequence
+
+from racviz.errors import RacvizError
+
 MODEL = ("model", "thinking", "trust_remote_code", "device", "dtype")
 PROBLEMS = ("domain", "calibration_problems")
 TRACED = (
@@ -10,6 +15,7 @@ DEPENDS = {
     "dense": MODEL,
     "tracer": (*MODEL, "trace_source"),
     "test": ("domain", "test_problems", "problems"),
+    "shown": ("domain", "test_problems", "problems"),
     "traces": TRACED,
     "calibration": (*TRACED, "generic_text"),
     "moments": (*TRACED, "generic_text", "scope", "thirds"),
@@ -37,3 +43,14 @@ def hand_over(study, following) -> None:
     take_from(following, study)
     for name in [name for name in study._memo if name.partition(" ")[0] in HEAVY]:
         del study._memo[name]
+
+
+def show_keys(studies: Sequence) -> None:
+    """Print keys of every set of test problems, each once, before traces are made."""
+    shown: list = []
+    for study in studies:
+        for other in shown:
+            take_from(study, other)
+        with contextlib.suppress(RacvizError):  # which its cells are going to say
+            study.show_keys()
+            shown.append(study)

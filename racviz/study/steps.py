@@ -10,10 +10,11 @@ from racviz.calibration import CalibrationSet, calibration_set
 from racviz.errors import ParameterError
 from racviz.evaluation import Evaluation, evaluate
 from racviz.generation import Sampling, backend_key, opened
+from racviz.grading import refuse_ungradable
 from racviz.interchange import import_traces, is_traces
 from racviz.models import LoadedModel, load_model
 from racviz.problems import ProblemSet, load_problems
-from racviz.progress import progress_bar
+from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
 from racviz.pruning.blocks import decoder_blocks
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
@@ -240,8 +241,21 @@ class Steps(Parameters):
         )
         return self._cached("layerwise", key, make, lambda folder: read_parquet(folder / "data.parquet")[0])
 
+    def show_keys(self) -> None:
+        """Print three keys and the manner of grading, once, before hours are spent. Raises DataError for problems without a key."""
+        from racviz.grading.showing import key_lines
+
+        def shown() -> bool:
+            refuse_ungradable(self.test())
+            if self.progress:
+                show_lines([f"Keys of {self.test().name} (the first, and the longest):", *key_lines(self.test())])
+            return True
+
+        self._once("shown", shown)
+
     def evaluation(self, source: str, sparsity: float) -> Evaluation:
         """Sampled answers on the test problems; source `dense` is the model itself."""
+        self.show_keys()
         if source != "dense":
             self.can_answer()
         loaded = self.dense if source == "dense" else self.prune(source, sparsity)
