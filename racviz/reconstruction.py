@@ -20,6 +20,7 @@ from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.linear import relative_error
 from racviz.pruning.moments import moments_by_block
 from racviz.pruning.stream import batches_by_length
+from racviz.threads import sized_threads
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
 METRICS = ("hidden", "kl", "top1")
@@ -79,6 +80,7 @@ Pruned = LoadedModel | Callable[[], LoadedModel]
 """A pruned model, or a function that loads it when its turn comes, so that no two need to be in memory at once."""
 
 
+@sized_threads
 def reconstruction_errors(
     dense: LoadedModel, pruned: Mapping[str, Pruned], rollouts: Traces, *, metric: str = "hidden", layer: str | int = "final",
     batch_tokens: int = 8192, allow_overlap: bool = False, progress: bool = True,
@@ -240,6 +242,7 @@ def rollouts_as_calibration(rollouts: Traces) -> CalibrationSet:
     return CalibrationSet("rollouts", sequences, phases, [np.ones(len(s), dtype=np.float32) for s in sequences])
 
 
+@sized_threads
 def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollouts: Traces, *, allow_overlap: bool = False):
     """‖(W − Ŵ)X‖²_F / ‖WX‖²_F per linear and phase, X the dense model's inputs on the same held-out rollouts for all.
 

@@ -4,7 +4,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: nothing here asks the network for anything
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side take a thread each, and so do those that they start
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = os.environ["RACVIZ_PROCESSES"] = "1"
 
 import collections
 import signal

@@ -17,6 +17,7 @@ from transformers.masking_utils import sdpa_mask
 
 from racviz.errors import NumericalError
 from racviz.generation import Completion, Request, Sampling
+from racviz.threads import threads_for, using_threads
 
 HEAD = 256
 
@@ -95,7 +96,7 @@ def stop_ids(loaded) -> set[int]:
 def generate(loaded, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
     for first in range(0, len(requests), batch_size):
         batch = list(enumerate(requests))[first : first + batch_size]
-        with _decoding_attention(loaded.model):
+        with _decoding_attention(loaded.model), using_threads(threads_for(loaded)):
             yield from _generate_batch(loaded, batch, sampling)
 
 

@@ -15,13 +15,10 @@ from racviz.generation.hf import choose, stop_ids
 from racviz.models import LoadedModel
 from racviz.problems import Problem
 from racviz.statistics import divergence
+from racviz.threads import threads_for, using_threads
 
 LONGEST = 20_000
 """Characters of a problem, at most."""
-
-
-SMALL = 50_000_000
-"""Parameters of a model that decodes no faster with more threads, and far slower where somebody else uses the other cores."""
 
 
 class Step(NamedTuple):
@@ -121,23 +118,19 @@ class Asking:
         self._stopped.set()
 
     def __iter__(self) -> Iterator[Step]:
-        threads = torch.get_num_threads()
+        threads = threads_for(next(iter(self.models.values())))
         try:
-            torch.set_num_threads(1 if self._small() else threads)
             while running := [name for name, one in self.decodings.items() if one.finish is None]:
                 for name in running:
                     if self._stopped.is_set():
                         return
-                    yield Step(name, *self.decodings[name].step())
+                    with using_threads(threads):
+                        step = self.decodings[name].step()
+                    yield Step(name, *step)
         finally:  # also where the caller leaves the loop
-            torch.set_num_threads(threads)
             for one in self.decodings.values():
                 if one.finish is None:
                     one.end("stopped")
-
-    def _small(self) -> bool:
-        first = next(iter(self.models.values()))
-        return first.device.type == "cpu" and sum(weight.numel() for weight in first.model.parameters()) < SMALL
 
     def parted(self, name: str) -> int | None:
         """The place of the first token that is not the dense model's; None where there is none so far."""

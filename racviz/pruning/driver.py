@@ -36,10 +36,12 @@ from racviz.pruning.solvers import solver_named
 from racviz.pruning.stream import batch_tokens_on, open_stream, run_block, visiting
 from racviz.pruning.workspace import Workspace
 from racviz.store import key_of
+from racviz.threads import sized_threads
 
 MODES = ("one-pass", "sequential")
 
 
+@sized_threads
 def prune(
     dense: LoadedModel, calibration: CalibrationSet | None = None, *, method: str | Solver = "sparsegpt",
     sparsity: float | None = None, pattern: str = "unstructured", allocation: Allocation = "uniform", keep_zeros: bool = False,

@@ -18,6 +18,7 @@ from racviz.models import LoadedModel
 from racviz.pruning.blocks import Scope, decoder_blocks, full_precision
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block, visiting
+from racviz.threads import sized_threads
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -239,6 +240,7 @@ def moments_by_block(
         yield index, moments
 
 
+@sized_threads
 def second_moments(
     dense: LoadedModel, calibration: CalibrationSet, *, scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3),
     precision: str = "float32",

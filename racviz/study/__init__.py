@@ -7,12 +7,13 @@ another, is read from the store; a run that was killed goes on from what is comp
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from racviz.errors import ParameterError, StorageError, unknown
 from racviz.store import key_of, write_text
 from racviz.study.parameters import Parameters, as_parameters, parameter_names
+from racviz.study.processes import side_by_side
 from racviz.study.steps import Steps
 from racviz.study.timing import check_timing, machine, time_cells
 
@@ -33,14 +34,29 @@ class Study(Steps):
         """(source, sparsity): the dense model first, then every source at every sparsity."""
         return [("dense", 0.0), *((source, sparsity) for sparsity in self.sparsities for source in self.sources)]
 
+    def each(self, step: str, calls: Sequence[tuple]) -> Iterator[Any]:
+        """Results of a step at several arguments, in order; what is not in the store is made side by side where that is quicker.
+
+        Parameters
+        ----------
+        step : str
+            The name of a method whose result lies in the store, such as `errors`.
+        calls : sequence of tuples
+            Its arguments, a tuple a result.
+        """
+        with side_by_side(self, step, calls) as others:
+            for call in self._shown(calls, step):
+                others.claim(call)
+                yield getattr(self, step)(*call)
+
     def evaluations(self, ids: bool = False):
         """A row a sample over all cells, with the cell's source, method, sparsity, mode and budget. ids: with output_ids."""
         import pandas as pd
 
         self.can_answer()
         frames = []
-        for source, sparsity in self._shown(self.cells, "evaluate"):
-            frame = self.evaluation(source, sparsity).frame
+        for (source, sparsity), evaluation in zip(self.cells, self.each("evaluation", self.cells), strict=True):
+            frame = evaluation.frame
             frame = frame if ids else frame.drop(columns="output_ids")
             method = "dense" if source == "dense" else self.method
             cell = dict(source=source, method=method, sparsity=sparsity, mode=self.mode, budget=self.budget, model=self.model)
@@ -76,7 +92,7 @@ class Study(Steps):
 
         self.can_answer()
         check_timing(timing_problems)
-        frame = pd.DataFrame([self.row(*cell) for cell in self.cells])[RESULT_COLUMNS]
+        frame = pd.DataFrame(list(self.each("row", self.cells)))[RESULT_COLUMNS]
         return self.keep(frame, [(self, *cell) for cell in self.cells], timing_problems)
 
     def keep(self, frame: Any, cells: Sequence[tuple[Any, str, float]] = (), timing_problems: int = 0):

@@ -26,6 +26,8 @@ from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
 CHUNK, LARGEST = 64, 1024
 """Problems traced at a time until there are enough calibration tokens. Backends that batch by themselves get twice as many each time, up
 to the second number: sizes that do not depend on how many tokens are asked for, so that traces are found again."""
+LARGE = ("checkpoints", "errors", "evaluations")
+"""Steps that are worth another process where one of them is not in the store."""
 TEACHER = "teacher"
 """The trace_source that is the text which an embedded model was taught."""
 DEPTHS = 5
@@ -266,11 +268,12 @@ class Steps(Parameters):
             samples=self.samples,
             backend=backend_key(self.backend),
         )
-        return self._cached(
-            "evaluations", key, lambda folder: evaluate(
-                loaded, self.test(), self._sampling, samples=self.samples, **self._how
-            ).save(folder / "data.parquet"), lambda folder: Evaluation.load(folder / "data.parquet"),
-        )  # fmt: skip
+
+        def make(folder: Path) -> None:
+            answered = evaluate(loaded, self.test(), self._sampling, samples=self.samples, **self._how)
+            answered.save(folder / "data.parquet")
+
+        return self._cached("evaluations", key, make, lambda folder: Evaluation.load(folder / "data.parquet"))
 
     def compares(self, *needed: str) -> None:
         """Raise ParameterError where one of the sources that a report compares is not among those of the study."""
@@ -303,8 +306,13 @@ class Steps(Parameters):
         return self._memo[name]
 
     def _cached(self, kind: str, parts: dict[str, Any], make, read):
+        def made(folder: Path) -> None:
+            if kind in LARGE and (others := self._memo.get("others")):
+                others.start()
+            make(folder)
+
         self._memo.setdefault("keys", {})[key_of(kind=kind, **parts)] = kind
-        return self.store.cached(kind, parts, make, read)
+        return self.store.cached(kind, parts, made, read)
 
     def _cell_key(self, source: str, sparsity: float, mode: str) -> dict[str, Any]:
         if source == "dense":

@@ -10,6 +10,7 @@ from racviz.errors import check
 from racviz.evaluation import time_generation
 from racviz.models import LoadedModel
 from racviz.study.sharing import hand_over
+from racviz.threads import threads_for
 from racviz.traces import read_parquet, write_parquet
 
 ROUNDS = 2
@@ -98,7 +99,7 @@ def accelerator(loaded: LoadedModel) -> str:
     import torch
 
     name = torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else ""
-    return f"{loaded.device} {name} {loaded.dtype} {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{loaded.device} {name} {loaded.dtype} {threads_for(loaded)} threads, torch {torch.__version__}"
 
 
 def machine() -> dict[str, Any]:
