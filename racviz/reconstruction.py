@@ -4,6 +4,7 @@ The tokenwise error is the paper's, of Figure 2: e_t = ‖x_dense,t − x_pruned
 teacher-forced sequence (prompt + the dense model's greedy output); the ratio is r_t = e_t(numerator) / e_t(denominator).
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,13 +188,19 @@ def _states(loaded: LoadedModel, ids: torch.Tensor, metric: str, layer: str | in
 
     def catch(module, args, out):
         caught.append(out[0] if isinstance(out, tuple) else out)
+        raise _Caught  # the blocks above are not needed
 
     handle = blocks[-1 if layer == "last" else int(layer)].register_forward_hook(catch)
     try:
-        model.base_model(input_ids=ids, use_cache=False)
+        with contextlib.suppress(_Caught):
+            model.base_model(input_ids=ids, use_cache=False)
     finally:
         handle.remove()
     return caught[0]
+
+
+class _Caught(Exception):
+    """Ends a forward pass at the block that was wanted."""
 
 
 def _distance(reference: torch.Tensor, other: torch.Tensor, metric: str) -> torch.Tensor:

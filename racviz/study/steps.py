@@ -21,6 +21,7 @@ from racviz.reconstruction import ReconstructionErrors, layerwise_errors, recons
 from racviz.store import key_of
 from racviz.study.parameters import Parameters
 from racviz.texts import load_texts
+from racviz.threads import small_on_a_cpu
 from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
 
 CHUNK, LARGEST = 64, 1024
@@ -196,6 +197,8 @@ class Steps(Parameters):
 
         def compute() -> ReconstructionErrors:
             pruned = {source: lambda source=source: self.prune(source, sparsity, mode) for source in self.sources}
+            if small_on_a_cpu(self.dense):  # all at once in memory: the dense model goes over the rollouts once
+                pruned = {source: load() for source, load in pruned.items()}
             result = reconstruction_errors(
                 self.dense, pruned, self.rollouts(), metric=metric, layer=layer, progress=self.progress
             )
