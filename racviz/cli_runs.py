@@ -118,6 +118,7 @@ def explore(
     out: Annotated[
         Path | None, typer.Option(help="Write this instead: .html (opens offline), .png, .svg, .csv or .parquet.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help="The run's dense model, if not embedded; trusted by naming it.")] = None,
     port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes one that is free.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
@@ -125,7 +126,7 @@ def explore(
     from racviz.explorer import explore as open_explorer
     from racviz.reports import parse_parameters
 
-    explorer = open_explorer(errors, **parse_parameters(parameter or []))
+    explorer = open_explorer(errors, model=model, **parse_parameters(parameter or []))
     if out:
         print(explorer.save(out))
         return

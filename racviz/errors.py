@@ -16,6 +16,10 @@ class DataError(RacvizError, ValueError):
     """A file or a set of problems, traces or texts is not usable."""
 
 
+class NotInStore(RacvizError):
+    """A finished step was to be read, not made, and the cache does not hold it."""
+
+
 class OverlapError(RacvizError, ValueError):
     """A problem that calibrated a model would judge it."""
 

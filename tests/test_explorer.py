@@ -619,8 +619,13 @@ def test_a_run_of_a_study_has_its_problems_models_and_other_metrics(tiny_folder,
                      calibration_tokens=2048, run=str(tmp_path / "run"), store=Store(tmp_path / "store"), progress=False)  # fmt: skip
     study.errors(0.5)
     study.write_manifest()
-    runs = open_runs(study.folder)
-    assert set(runs.problems) == {problem.id for problem in study.test()} and set(runs.models) == {"dense", "prompt", "rac"}
+    ids = {problem.id for problem in study.test()}
+    stranger = open_runs(study.folder)
+    assert set(stranger.problems) == ids and not stranger.models and not stranger.pending and "--model" in stranger.reasons[0]
+    named = open_runs(study.folder, model=str(tiny_folder))
+    assert set(named.problems) == ids and set(named.models) == {"dense", "prompt", "rac"} and not named.cheap
+    runs = open_runs(study)
+    assert set(runs.problems) == ids and set(runs.models) == {"dense", "prompt", "rac"}
     assert list(runs.pending) == ["KL of the next token, nats", "top-1 disagreement"]
     study.results()
     made = rv.explore(study).session

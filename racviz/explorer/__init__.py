@@ -80,16 +80,17 @@ class Explorer:
 
 def explore(
     errors: Any, *, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None,
-    errors_of: str = "", x: Sequence[float] | None = None, y: Sequence[float] | None = None, **view: Any,
+    model: str | Path | None = None, errors_of: str = "", x: Sequence[float] | None = None, y: Sequence[float] | None = None, **view: Any,
 ) -> Explorer:  # fmt: skip
     """Open the explorer on tokenwise errors: a heatmap with zoom and pan over any size, and every token to be read.
 
     errors: a run's folder, a file of errors, `ReconstructionErrors`, a `Study`, or a mapping of names to several of them along the same
     rollouts. models: by name, `dense` and those of the sources, or functions that load them: what they say next is shown at a chosen
     token. problems, evaluations (a row a sample: source, problem_id, correct, and sparsity and answer where they are known): to sort and
-    filter by. errors_of: which of several metrics and layers is shown first. Of the view: numerator, denominator, order (`given`,
-    `prompt length`, `length`, `mean ratio`, `cluster`, `difficulty`, `accuracy`), align (`start`, `boundary`), phase, tokens (a class),
-    answers, scale (`log ratio`, `ratio`), limit; x, y: the columns and rows that are shown first.
+    filter by. model: the model that a run pruned (a path or an id), where it is not an embedded one: a folder may come from anybody,
+    so that a model which its manifest names is not loaded. errors_of: which of several metrics and layers is shown first. Of the view:
+    numerator, denominator, order (`given`, `prompt length`, `length`, `mean ratio`, `cluster`, `difficulty`, `accuracy`), align
+    (`start`, `boundary`), phase, tokens (a class), answers, scale (`log ratio`, `ratio`), limit; x, y: the columns and rows that are shown first.
 
     The pyramid of a file is made beside it once. Raises ParameterError for a choice that there is not, DataError for errors along other
     rollouts than the first, and for what is no errors.
@@ -97,5 +98,5 @@ def explore(
     names = ("numerator", "denominator", "order", "align", "phase", "tokens", "answers", "scale", "limit")
     for name in view:
         if name not in names:
-            raise unknown("parameter", name, (*names, "models", "problems", "evaluations", "errors_of", "x", "y"))
-    return Explorer(Session(open_runs(errors, models, problems, evaluations), errors_of, x, y, **view))
+            raise unknown("parameter", name, (*names, "models", "model", "problems", "evaluations", "errors_of", "x", "y"))
+    return Explorer(Session(open_runs(errors, models, problems, evaluations, model), errors_of, x, y, **view))

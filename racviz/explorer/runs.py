@@ -1,7 +1,7 @@
 """What there is to explore: columns of errors, by what they measure, and what is known of the rows beside them."""
 
+import contextlib
 import functools
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError, ParameterError
+from racviz.errors import DataError, ParameterError, RacvizError
+from racviz.explorer import manifests
 from racviz.explorer.columns import columns_of
 from racviz.explorer.pyramid import DENSE, Pyramid, make_pyramid, open_pyramid
 
@@ -45,7 +46,11 @@ class Runs:
     source: str = ""
     """What was explored, for the line that opens it again."""
     cheap: bool = False
-    """Whether models are loaded without being asked for: the embedded ones are."""
+    """True where models are loaded without being asked for: the embedded ones are."""
+    asked: bool = False
+    """True once the user asked for models that have to be made first."""
+    reasons: list[str] = field(default_factory=list)
+    """Why the run's models cannot be loaded."""
 
     @property
     def pyramid(self) -> Pyramid:
@@ -107,15 +112,16 @@ def _run(pyramid: Pyramid) -> list[str]:
 
 
 def open_runs(
-    errors: Any, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None
-) -> Runs:
+    errors: Any, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None,
+    model: str | Path | None = None, own: Any = None,
+) -> Runs:  # fmt: skip
     """What to explore from a run folder, a file of errors, `ReconstructionErrors`, a study, or a mapping of names to any of the last
     three. See `racviz.explore`."""
     known = Runs({}, {name: _loader(model) for name, model in (models or {}).items()}, evaluations=evaluations)
     if wrong := [problem for problem in problems or () if not hasattr(problem, "text")]:
         raise ParameterError(f"problems must hold Problems, such as Problem('mine-1', 'What is 2 + 2?'); not {wrong[0]!r}.")
     known.problems = {problem.id: problem for problem in problems or ()}
-    beside = {"models": models, "problems": problems, "evaluations": evaluations}
+    beside = {"models": models, "problems": problems, "evaluations": evaluations, "model": model}
     known.given = [name for name, value in beside.items() if value is not None]
     if isinstance(errors, Mapping):
         if not errors:
@@ -124,12 +130,12 @@ def open_runs(
     elif isinstance(errors, str | Path) and Path(errors).is_dir():
         files, known.dropped = _files(Path(errors))
         known.source = str(errors)
-        _know_study(known, Path(errors), files)
+        _know_study(known, Path(errors), files, model, own)
     elif hasattr(errors, "errors") and hasattr(errors, "sparsities"):  # a study
         for sparsity in errors.sparsities:
             errors.errors(sparsity)
         errors.write_manifest()
-        return open_runs(errors.folder, models, problems, evaluations)
+        return open_runs(errors.folder, models, problems, evaluations, own=errors)
     else:
         files = [("errors", _opened(errors))]
         known.source = str(errors) if isinstance(errors, str | Path) else ""
@@ -192,55 +198,71 @@ def _is_errors(path: Path) -> bool:
         raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
 
 
-def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]]) -> None:
-    """What the run's parameters lead to: problems, models, answers, errors of other metrics and layers. None where they lead nowhere."""
-    try:
-        parameters = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["parameters"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if not isinstance(parameters, dict) or not {"sources", "method", "domain"} <= set(parameters):
-        return
-    from racviz.problems import load_problems
-    from racviz.store import resource
+def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]], model: str | Path | None, own: Any) -> None:
+    """Learn what a run's parameters lead to: problems, models, answers, errors of other metrics.
 
+    own: the study itself, where the user gave it; else the parameters come from the folder's manifest, and lead to no more
+    than a stranger's file may (see `racviz.explorer.manifests`).
+    """
+    from racviz.study.parameters import as_parameters
+
+    parameters = manifests.read_manifest(folder) if own is None else as_parameters(own)
+    if parameters is None:
+        return
     try:
-        where = parameters["test_problems"] or parameters["domain"]
-        known.problems = known.problems or {
-            each.id: each for each in load_problems(where, split="test", limit=parameters["problems"])
+        if own is None and (reasons := manifests.refusals(parameters, model)):
+            known.reasons = reasons
+            known.problems = known.problems or _embedded_problems(parameters)
+            return
+        makers = {
+            cached: functools.cache(functools.partial(_study, parameters, folder, model, own, cached))
+            for cached in (True, False)
         }
-        known.cheap = (resource("data/models") / parameters["model"]).is_dir()
-    except (ParameterError, DataError, OSError, KeyError, TypeError):
-        return  # several values of a parameter, or problems that are gone: errors can be explored all the same
-
-    @functools.cache
-    def study():
-        from racviz.study import study_from
-
-        return study_from(parameters | {"run": str(folder.resolve())})
-
-    known.models.setdefault("dense", lambda: study().dense)
-    hidden = [(name, each) for name, each in files if _group_of(each.meta["label"]) == "last hidden state"]
-    for column in _columns(hidden or files):
-        label = column.pyramid.meta["label"]
-        if column.name in parameters["sources"] and "sparsity" in label and label.get("method") == parameters["method"]:
-            cell = column.name, label["sparsity"], label.get("mode")
-            known.models.setdefault(column.label, lambda cell=cell: study().prune(*cell))
-    if known.evaluations is None and (folder / "results.csv").exists():
-        known.evaluations = study().evaluations(ids=True)
+        test = makers[True]().test()
+        hidden = [(name, each) for name, each in files if _group_of(each.meta["label"]) == "last hidden state"]
+        cells = _cells(_columns(hidden or files), parameters)
+    except (RacvizError, OSError, KeyError, TypeError, ValueError) as error:
+        known.reasons = [
+            str(error)
+        ]  # several values of a parameter, or problems that are gone: the errors are there all the same
+        return
+    known.problems = known.problems or {each.id: each for each in test}
+    known.cheap = model is None and manifests.is_embedded(parameters["model"])
+    known.models.setdefault("dense", lambda: makers[False]().dense)
+    for label, cell in cells.items():
+        known.models.setdefault(label, lambda cell=cell: makers[own is None and not known.asked]().prune(*cell))
+    if known.evaluations is None and (folder / "results.csv").is_file():
+        with contextlib.suppress(RacvizError, OSError):  # they are not in this cache
+            known.evaluations = makers[True]().evaluations(ids=True)
 
     def compute(metric: str) -> list[tuple[str, Pyramid]]:
-        labels = [each.meta["label"] for _, each in hidden or files]
-        cells = {
-            (label["sparsity"], label.get("mode"))
-            for label in labels
-            if label.get("method") == parameters["method"] and "sparsity" in label
-        }
-        return [
-            (f"{metric} {sparsity} {mode}", _opened(study().errors(sparsity, mode, metric=metric)))
-            for sparsity, mode in sorted(cells)
-        ]
+        wanted = sorted({cell[1:] for cell in cells.values()}, key=str)
+        return [(f"{metric} {cell[0]} {cell[1]}", _opened(makers[False]().errors(*cell, metric=metric))) for cell in wanted]
 
-    known.pending = {METRICS[metric]: lambda metric=metric: compute(metric) for metric in ("kl", "top1")}
+    known.pending = {METRICS[metric]: lambda metric=metric: compute(metric) for metric in ("kl", "top1")} if cells else {}
+
+
+def _study(parameters: Mapping[str, Any], folder: Path, model: str | Path | None, own: Any, cached: bool) -> Any:
+    return own or manifests.study_of(parameters, folder, model, cached=cached)
+
+
+def _embedded_problems(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The embedded test problems of a domain, by id; none for other problems."""
+    from racviz.problems import DOMAINS, load_problems
+
+    count = parameters.get("problems")
+    ok = parameters["domain"] in DOMAINS and not parameters.get("test_problems") and isinstance(count, int)
+    return {each.id: each for each in load_problems(parameters["domain"], split="test", limit=count)} if ok else {}
+
+
+def _cells(columns: Sequence[Column], parameters: Mapping[str, Any]) -> dict[str, tuple[str, float, str | None]]:
+    """Source, sparsity and mode of the columns whose models the study makes, by label."""
+    labels = {column.label: (column.name, column.pyramid.meta["label"]) for column in columns}
+    return {
+        shown: (name, label["sparsity"], label.get("mode"))
+        for shown, (name, label) in labels.items()
+        if name in parameters["sources"] and "sparsity" in label and label.get("method") == parameters["method"]
+    }
 
 
 def _evaluations(frame: Any, runs: Runs) -> Any:

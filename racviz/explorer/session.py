@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import ParameterError, RacvizError, check, unknown
+from racviz.errors import NotInStore, ParameterError, RacvizError, check, unknown
 from racviz.explorer.at_token import at_token
 from racviz.explorer.pyramid import DENSE
 from racviz.explorer.runs import Column, Runs, problem_of, row_values
@@ -156,11 +156,12 @@ class Session:
         }, []  # fmt: skip
 
     def _notes(self) -> list[str]:
-        """What who looks must know: files that are not shown, or are others by now."""
+        """Warnings for the viewer: hidden files, files that changed on disk, and models that are not loaded."""
         columns = {id(column.pyramid): column.pyramid for column in self.columns.values()}
         notes = [f"Not shown, being along other rollouts: {', '.join(self.runs.dropped)}."] if self.runs.dropped else []
         if any(pyramid.replaced for pyramid in columns.values()):
             notes.append("The file of errors was replaced since; what is shown is of before. Open it again for the new one.")
+        notes += [f"Model not loaded: {'; '.join(self.runs.reasons)}."] if self.runs.reasons else []
         return notes
 
     def choose(self, **choices: Any) -> Answer:
@@ -259,13 +260,19 @@ class Session:
         wanted = ["dense", self.view.numerator, self.view.denominator]
         labels = list(dict.fromkeys(label for label in wanted if label in self.runs.models))
         if "dense" not in labels:
-            return {"reason": "model not loaded: these errors came without their models (pass models={'dense': …, …})"}
+            why = "; ".join(self.runs.reasons) or "these errors came without their models (pass models={'dense': …, …})"
+            return {"reason": f"model not loaded: {why}"}
         if not self.runs.cheap and any(label not in self._loaded for label in labels):
             return {"reason": "model not loaded", "loadable": True}
         try:
             models = {label: self._model(label) for label in labels}
             ids = np.asarray(self.runs.pyramid.ids[row][: position + 1])
             return at_token(models, ids)
+        except NotInStore:
+            return {
+                "reason": "model not loaded: it is not in the cache and has to be pruned anew, which takes minutes",
+                "loadable": True,
+            }
         except Exception as error:  # of whatever a model is made of; the errors themselves can still be explored
             return {"reason": f"model not loaded: {type(error).__name__}: {error}"}
 
@@ -275,8 +282,8 @@ class Session:
         return self._loaded[label]
 
     def load(self) -> Answer:
-        """Load the models of the view, from now on without being asked."""
-        self.runs.cheap = True
+        """Load the models of the view, and make those that are not in the cache; from now on without being asked."""
+        self.runs.cheap = self.runs.asked = True
         return {}, []
 
     def jump(self, number: int = 0, live: bool = True) -> Answer:

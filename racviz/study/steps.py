@@ -1,13 +1,14 @@
 """The steps of a comparison in the order of the house, each cached by content."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from racviz.calibration import CalibrationSet, calibration_set
-from racviz.errors import ParameterError
+from racviz.errors import NotInStore, ParameterError
 from racviz.evaluation import Evaluation, evaluate
 from racviz.generation import Sampling, backend_key, opened
 from racviz.grading import refuse_ungradable
@@ -18,7 +19,7 @@ from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
 from racviz.pruning.blocks import decoder_blocks
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
-from racviz.store import key_of
+from racviz.store import atomic, hash_file, key_of
 from racviz.study.parameters import Parameters
 from racviz.texts import load_texts
 from racviz.threads import small_on_a_cpu
@@ -217,7 +218,11 @@ class Steps(Parameters):
         result = self._cached(
             "errors", key, lambda f: compute().save(f / "data.parquet"), lambda f: ReconstructionErrors.load(f / "data.parquet")
         )
-        result.save(self.folder / "errors" / f"{metric}-{layer}-{sparsity:g}-{mode}{self._told_apart()}.parquet")
+        made = self.store.path("errors", key_of(kind="errors", **key)) / "data.parquet"
+        shown = self.folder / "errors" / f"{metric}-{layer}-{sparsity:g}-{mode}{self._told_apart()}.parquet"
+        if not (shown.is_file() and hash_file(shown) == hash_file(made)):  # a file that stays as it was is not replaced
+            with atomic(shown) as draft:
+                shutil.copyfile(made, draft)
         return result
 
     def _told_apart(self) -> str:
@@ -314,7 +319,10 @@ class Steps(Parameters):
                 others.start()
             make(folder)
 
-        self._memo.setdefault("keys", {})[key_of(kind=kind, **parts)] = kind
+        key = key_of(kind=kind, **parts)
+        if self._memo.get("cached") and not self.store.path(kind, key).exists():
+            raise NotInStore(f"the {kind} of this run are not in the cache, {self.store.root}; run the study to make them.")
+        self._memo.setdefault("keys", {})[key] = kind
         return self.store.cached(kind, parts, made, read)
 
     def _cell_key(self, source: str, sparsity: float, mode: str) -> dict[str, Any]:
