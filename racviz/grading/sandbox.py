@@ -1,11 +1,13 @@
 """Run a program that nobody has read: no network, no files but its own, no secrets, little memory, and an end.
 
-On Linux the program runs in namespaces of its own (network, processes, mounts), with rights over nothing but its own folder (Landlock;
-as root also as a user who owns nothing), which is empty and in memory, with no environment and with limits on time, memory, output, files
-and processes. Where the system does not allow that, programs are refused unless the caller insists.
+On Linux the program runs under a root of its own: a read-only tree in memory with the interpreter and its libraries, and one empty folder
+to write in. It is one process in namespaces of its own (network, processes, mounts, IPC, users), has no environment, no rights and only
+the system calls that a computation needs (an allow list), and limits on time, memory, output, files and threads. Where the system does
+not allow that, programs are refused unless the caller insists. docs/security.md says what is promised.
 """
 
 import contextlib
+import functools
 import json
 import os
 import selectors
@@ -18,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from racviz.errors import GradingError, check
+from racviz.grading import seccomp
 
 LAUNCHER = Path(__file__).with_name("sandbox_launcher.py")
 STARTING = 20.0
 """Seconds that the sandbox may take before the program begins, on a machine that is busy; not counted for the program."""
-READABLE = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/urandom")
-"""What an interpreter needs beside its own folder."""
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache")
+"""The system's files that an interpreter may need beside its own, where they are."""
+INSIDE = "/python"
+"""The interpreter's folder inside the sandbox."""
 
 
 class SandboxError(GradingError):
@@ -75,19 +80,46 @@ def run_program(
     """
     if not sys.platform.startswith("linux"):
         raise SandboxError("programs are run on Linux only, which can contain them; here none was run.")
+    _check_interpreter(unsafe)
+    return _run(program, given, limits, unsafe, name)
+
+
+@functools.cache
+def _check_interpreter(unsafe: bool) -> None:
+    """Raise SandboxError where the interpreter itself does not run in the sandbox, so that no program fails in its place."""
+    ran = _run("print(7)", "", Limits(), unsafe, "__main__")
+    if ran.output != "7\n" and ran.status != "time":
+        raise SandboxError(f"the interpreter does not run in the sandbox: {ran.error[-300:]}; no program was run.")
+
+
+def _run(program: str, given: str, limits: Limits, unsafe: bool, name: str) -> Ran:
     with tempfile.TemporaryDirectory(prefix="racviz-program-") as scratch:
-        os.chmod(scratch, 0o711)
-        for part in ("work", "python"):
-            (Path(scratch) / part).mkdir()
-        base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-        prefix = os.path.realpath(sys.base_prefix)
-        spec = asdict(limits) | {
-            "folder": str(Path(scratch) / "work"), "python": str(Path(scratch) / "python"), "prefix": prefix,
-            "executable": os.path.relpath(base, prefix), "unsafe": unsafe, "name": name,
-            "readable": [path for path in READABLE if os.path.exists(path)],
+        os.chmod(scratch, 0o711)  # without a root of its own the program goes through it to its folder
+        paths = {part: os.path.join(scratch, part) for part in ("folder", "root", "input")}
+        os.mkdir(paths["folder"])
+        os.mkdir(paths["root"], 0o700)
+        Path(paths["input"]).write_bytes(_text(given).encode())
+        os.chmod(paths["input"], 0o644)
+        machine = os.uname().machine
+        python, readable = _interpreter()
+        spec = asdict(limits) | paths | {
+            "python": python, "readable": readable, "unsafe": unsafe, "name": name, "program": _text(program), "parent": os.getpid(),
+            "filter": seccomp.assembled(machine).hex(),
+            "numbers": seccomp.numbers(seccomp.LAUNCHERS, machine) if machine in seccomp.MACHINES else {},
         }  # fmt: skip
-        (Path(scratch) / "spec.json").write_text(json.dumps(spec | {"program": _text(program)}), encoding="utf-8")
-        return _watched(Path(scratch) / "spec.json", _text(given).encode(), limits)
+        with open(os.open(os.path.join(scratch, "spec.json"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+            json.dump(spec, file)
+        return _watched(Path(scratch) / "spec.json", limits)
+
+
+def _interpreter() -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """The base interpreter, and all that is shown to a program: (path here, path inside the sandbox)."""
+    python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    inside = f"{INSIDE}/bin/{os.path.basename(python)}"
+    prefix = os.path.realpath(sys.base_prefix)
+    shown = [(os.path.join(prefix, part), f"{INSIDE}/{part}") for part in ("lib", "lib64")]
+    shown = [(os.path.realpath(path), target) for path, target in shown if os.path.isdir(path)]
+    return (python, inside), [(python, inside), *shown, *((path, path) for path in LIBRARIES if os.path.exists(path))]
 
 
 def _text(text: str) -> str:
@@ -95,12 +127,12 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
-    """Start the launcher, feed and read it, end it in time."""
+def _watched(spec: Path, limits: Limits) -> Ran:
+    """Start the launcher, read it, end it in time."""
     status_read, status_write = os.pipe()
     command = [sys.executable, "-I", "-S", str(LAUNCHER), str(spec), str(status_write)]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[status_write],
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[status_write],
         env={}, start_new_session=True,
     )  # fmt: skip
     os.close(status_write)
@@ -111,9 +143,6 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
         for stream in (process.stdout, process.stderr):
             watch.register(stream, selectors.EVENT_READ)
         watch.register(status_read, selectors.EVENT_READ)
-        os.set_blocking(process.stdin.fileno(), False)
-        watch.register(process.stdin, selectors.EVENT_WRITE)
-        rest = memoryview(given)
         try:
             while watch.get_map():
                 left = end - time.monotonic()
@@ -121,16 +150,6 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
                     stopped = "time"
                     break
                 for key, _ in watch.select(left):
-                    if key.fileobj is process.stdin:
-                        with contextlib.suppress(BlockingIOError):
-                            try:
-                                rest = rest[os.write(process.stdin.fileno(), rest[:65536]) :] if rest else rest
-                            except BrokenPipeError:
-                                rest = rest[:0]  # it does not read its input
-                        if not rest:
-                            watch.unregister(process.stdin)
-                            process.stdin.close()
-                        continue
                     data = os.read(key.fd, 65536)
                     if not data:
                         watch.unregister(key.fileobj)
@@ -167,6 +186,6 @@ def _end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
+    for stream in (process.stdout, process.stderr):
         with contextlib.suppress(OSError):
             stream.close()
