@@ -36,7 +36,8 @@ class OtherUser:
         self.folder.chmod(0o755)
         command = [sys.executable, str(Path(__file__).with_name("other_user.py")), str(self.folder), kind]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
         )  # fmt: skip
 
     def __call__(self, program: str, given: str = "", limits: Limits = Limits(), **options) -> Ran:

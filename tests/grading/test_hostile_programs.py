@@ -98,7 +98,8 @@ attempt(call, "setns", 0, 0); attempt(os.chroot, "/")""",
     "types into a terminal": "for file in (0, 1, 2): attempt(fcntl.ioctl, file, 0x5412, b'x')",
     "processes past the C library": f"""
 attempt(call, "vfork"); attempt(call, "fork")
-for flags in (17, 0x4111, 0x100, 0x10900 | 0x10000000, 0x10900 | 0x20000): attempt(call, "syscall", {220 if KEYCTL == 219 else 56}, flags, 0, 0, 0, 0)
+for flags in (17, 0x4111, 0x100, 0x10900 | 0x10000000, 0x10900 | 0x20000):
+    attempt(call, "syscall", {220 if KEYCTL == 219 else 56}, flags, 0, 0, 0, 0)
 arguments = (ctypes.c_uint64 * 11)(0, 0, 0, 0, 17); attempt(call, "syscall", 435, arguments, 88)""",
 }  # fmt: skip
 
