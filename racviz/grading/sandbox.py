@@ -93,6 +93,16 @@ def _check_interpreter(unsafe: bool) -> None:
 
 
 def _run(program: str, given: str, limits: Limits, unsafe: bool, name: str) -> Ran:
+    try:
+        return _started(program, given, limits, name, contained=True)
+    except SandboxError:
+        if not unsafe:
+            raise
+        return _started(program, given, limits, name, contained=False)
+
+
+def _started(program: str, given: str, limits: Limits, name: str, *, contained: bool) -> Ran:
+    """Write all that the launcher needs into a folder, and start it."""
     with tempfile.TemporaryDirectory(prefix="racviz-program-") as scratch:
         os.chmod(scratch, 0o711)  # without a root of its own the program goes through it to its folder
         paths = {part: os.path.join(scratch, part) for part in ("folder", "root", "input")}
@@ -103,7 +113,7 @@ def _run(program: str, given: str, limits: Limits, unsafe: bool, name: str) -> R
         machine = os.uname().machine
         python, readable = _interpreter()
         spec = asdict(limits) | paths | {
-            "python": python, "readable": readable, "unsafe": unsafe, "name": name, "program": _text(program), "parent": os.getpid(),
+            "python": python, "readable": readable, "contained": contained, "name": name, "program": _text(program), "parent": os.getpid(),
             "filter": seccomp.assembled(machine).hex(),
             "numbers": seccomp.numbers(seccomp.LAUNCHERS, machine) if machine in seccomp.MACHINES else {},
         }  # fmt: skip

@@ -30,8 +30,8 @@ for name in ("string", "re", "collections", "heapq", "bisect", "copy", "math", "
 known = {name: value for name, value in known.items() if name not in ("__builtins__", "pow", "copy")}
 runpy.run_path("program.py", init_globals=known, run_name=sys.argv[1])
 """
-NOBODY = 200_000
-"""Users from here on own nothing; each program of root's gets one of its own, so that limits on threads are its own too."""
+NOBODY = ((200_000, 60_000), (60_000, 5_000))
+"""Users who own nothing: (first, how many). Each program of root's gets one of its own, so that limits on threads are its own too."""
 DEVICES = ("null", "zero", "urandom", "random")
 FOLDER = "/program"
 """The own folder of a program inside its root."""
@@ -62,26 +62,53 @@ def namespaces(spec: dict) -> None:
     namespace, with a number that says nothing.
     """
     kinds = NEW_NET | NEW_PIDS | NEW_MOUNTS | NEW_IPC | NEW_UTS
-    user, group = os.getuid(), os.getgid()
-    spec["drop"] = user == 0 and nobody_exists()
-    if spec["drop"]:
+    if spec["user"] is not None:
         try:
             call("unshare", kinds)
         except OSError:  # root of a container
-            spec["drop"] = False
-    if not spec["drop"]:
-        call("unshare", kinds | NEW_USER)
-        for path, text in (("setgroups", "deny"), ("uid_map", f"65534 {user} 1"), ("gid_map", f"65534 {group} 1")):
-            with open(f"/proc/self/{path}", "w") as file:
-                file.write(text)
+            spec["user"] = user_namespace(kinds, spec["user"])
+    else:
+        user_namespace(kinds, None)
     call("sethostname", b"sandbox", 7)
 
 
-def nobody_exists() -> bool:
-    """True if this system (a container has few users) knows the users that own nothing."""
+def user_namespace(kinds: int, nobody: int | None) -> int | None:
+    """Enter a user namespace; the number of `nobody` in it, a second user whom only root can bring there.
+
+    A process of root's outside writes the table of users, as the one inside has no rights outside any more.
+    """
+    entered, tell = os.pipe()
+    writer = os.fork() if nobody is not None else None
+    if writer == 0:
+        os.close(tell)
+        os.read(entered, 1)
+        try:
+            for name in ("uid_map", "gid_map"):
+                with open(f"/proc/{os.getppid()}/{name}", "w") as file:
+                    file.write(f"65534 0 1\n65533 {nobody} 1")
+        finally:
+            os._exit(0)
+    user, group = os.getuid(), os.getgid()
+    call("unshare", kinds | NEW_USER)
+    os.close(entered)
+    os.close(tell)
+    if writer is not None:
+        os.waitpid(writer, 0)
+        return 65533
+    for path, text in (("setgroups", "deny"), ("uid_map", f"65534 {user} 1"), ("gid_map", f"65534 {group} 1")):
+        with open(f"/proc/self/{path}", "w") as file:
+            file.write(text)
+    return None
+
+
+def nobody() -> int | None:
+    """A user of this system (a container may have few) who owns nothing, one for each program; None where there is none."""
     with open("/proc/self/uid_map") as file:
         rows = [[int(word) for word in line.split()] for line in file]
-    return any(first <= NOBODY and NOBODY + 60_000 <= first + count for first, _, count in rows)
+    for least, many in NOBODY:
+        if any(first <= least and least + many <= first + count for first, _, count in rows):
+            return least + os.getpid() % many
+    return None
 
 
 def own_root(spec: dict) -> None:
@@ -145,10 +172,11 @@ def own_user(spec: dict) -> None:
     call("prctl", 38, 1, 0, 0, 0)  # no new privileges
     for capability in range(64):
         LIBC.prctl(24, capability, 0, 0, 0)  # out of the bounding set
-    if spec["drop"]:
+    user = spec["user"]
+    if user is not None:
         os.setgroups([])
-        os.setresgid(spec["user"], spec["user"], spec["user"])
-        os.setresuid(spec["user"], spec["user"], spec["user"])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
     header, nothing = struct.pack("II", 0x20080522, 0), bytes(24)
     call("capset", header, nothing)
 
@@ -188,11 +216,25 @@ def limits(spec: dict) -> None:
         (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_CORE, 1), (resource.RLIMIT_MEMLOCK, 0), (resource.RLIMIT_MSGQUEUE, 0),
     ):  # fmt: skip
         resource.setrlimit(what, (most, most))
-    if spec["contained"] or spec["drop"]:  # else the user's other processes would count
-        resource.setrlimit(resource.RLIMIT_NPROC, (spec["processes"], spec["processes"]))
     _, most = resource.getrlimit(resource.RLIMIT_STACK)
     stack = 2**23 if most == resource.RLIM_INFINITY else min(2**23, most)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, most))
+    if spec["user"] is not None or spec["contained"]:  # else the user's other processes would count
+        limit_threads(spec["processes"] + (spec["user"] is None))  # the launcher is another one of the same user
+
+
+def limit_threads(most: int) -> None:
+    """Set the limit, once it is known to hold: Linux does not limit the first user of the machine."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, most))
+    try:
+        child = os.fork()
+    except OSError:
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        return
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    raise OSError("threads of this user cannot be limited")
 
 
 def system_calls(spec: dict) -> None:
@@ -257,10 +299,12 @@ def main() -> None:
         spec = json.load(file)
     if os.getppid() != spec["parent"]:
         return  # it died before that
-    spec |= {"user": NOBODY + os.getpid() % 60_000, "drop": os.getuid() == 0}
-    why_not = shut_in(spec)
-    spec["contained"] = not why_not
-    if why_not and not spec["unsafe"]:
+    root = os.getuid() == 0
+    spec["user"] = nobody() if root else None
+    why_not = shut_in(spec) if spec["contained"] else ""
+    if root and spec["user"] is None:
+        why_not = why_not or "there is no user who owns nothing, and no program runs as root"
+    if why_not:
         say(refused=f"this system does not let a program be shut in ({why_not})")
         return
     with open(os.path.join(spec["folder"], "program.py"), "w", encoding="utf-8") as file:

@@ -1,7 +1,8 @@
 """Runs programs in the sandbox as somebody else: `python other_user.py FOLDER KIND` as root, JSON lines in and out.
 
-KIND: `user` (an ordinary one), `weak root` (root without CAP_SYS_ADMIN, as in a container), `no namespaces` (an ordinary user where user
-namespaces are switched off). The interpreter and racviz are shown in FOLDER, as their own folders may be closed to others.
+KIND: `user` (an ordinary one), `weak root` (root without CAP_SYS_ADMIN, as in a container), `no namespaces` (an ordinary user where they
+are switched off), `lonely root` (root of a container without any other user, where they are off too). The interpreter and racviz are
+shown in FOLDER, as their own folders may be closed to others.
 """
 
 import ctypes
@@ -32,14 +33,21 @@ def become(folder: Path, kind: str) -> None:
     for name, source in sources.items():
         (folder / name).mkdir(exist_ok=True)
         call("mount", source.encode(), str(folder / name).encode(), None, BIND | RECURSIVE, None)
-    if kind == "no namespaces":
+    if kind in ("no namespaces", "lonely root"):
+        entered, tell = os.pipe()
+        writer = os.fork()
+        if writer == 0:  # outside, where root may map any user
+            os.read(entered, 1)
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{os.getppid()}/{name}").write_text("0 0 1" if kind == "lonely root" else f"0 0 1\n{UID} {UID} 1")
+            os._exit(0)
         call("unshare", NEW_USER)
-        for name, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
-            Path(f"/proc/self/{name}").write_text(text)
+        os.write(tell, b"x")
+        os.waitpid(writer, 0)
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
-    elif kind == "weak root":
+    if kind == "weak root":
         call("prctl", 24, 21, 0, 0, 0)  # CAP_SYS_ADMIN: out of the bounding set, so gone with the next program
-    else:
+    elif kind != "lonely root":
         os.setgroups([])
         os.setresgid(UID, UID, UID)
         os.setresuid(UID, UID, UID)
