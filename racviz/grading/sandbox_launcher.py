@@ -30,7 +30,7 @@ for name in ("string", "re", "collections", "heapq", "bisect", "copy", "math", "
 known = {name: value for name, value in known.items() if name not in ("__builtins__", "pow", "copy")}
 runpy.run_path("program.py", init_globals=known, run_name=sys.argv[1])
 """
-NOBODY = ((200_000, 60_000), (60_000, 5_000))
+NOBODY = ((200_000, 60_000), (60_600, 500))
 """Users who own nothing: (first, how many). Each program of root's gets one of its own, so that limits on threads are its own too."""
 DEVICES = ("null", "zero", "urandom", "random")
 FOLDER = "/program"
@@ -52,6 +52,15 @@ def call(name: str, *arguments) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def system_call(name: str, number: int, *arguments) -> int:
+    """A system call that has no function in libc; raises OSError."""
+    result = LIBC.syscall(number, *arguments)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{name}: {os.strerror(error)}")
     return result
 
 
@@ -78,22 +87,24 @@ def user_namespace(kinds: int, nobody: int | None) -> int | None:
     A process of root's outside writes the table of users, as the one inside has no rights outside any more.
     """
     entered, tell = os.pipe()
+    launcher, user, group = os.getpid(), os.getuid(), os.getgid()
     writer = os.fork() if nobody is not None else None
     if writer == 0:
         os.close(tell)
-        os.read(entered, 1)
         try:
-            for name in ("uid_map", "gid_map"):
-                with open(f"/proc/{os.getppid()}/{name}", "w") as file:
-                    file.write(f"65534 0 1\n65533 {nobody} 1")
+            if os.read(entered, 1):
+                for name in ("uid_map", "gid_map"):
+                    with open(f"/proc/{launcher}/{name}", "w") as file:
+                        file.write(f"65534 0 1\n65533 {nobody} 1")
+                os._exit(0)
         finally:
-            os._exit(0)
-    user, group = os.getuid(), os.getgid()
+            os._exit(1)
     call("unshare", kinds | NEW_USER)
-    os.close(entered)
+    os.write(tell, b"x")
     os.close(tell)
     if writer is not None:
-        os.waitpid(writer, 0)
+        if os.waitpid(writer, 0)[1]:
+            raise OSError("root may not bring a second user into its namespace")
         return 65533
     for path, text in (("setgroups", "deny"), ("uid_map", f"65534 {user} 1"), ("gid_map", f"65534 {group} 1")):
         with open(f"/proc/self/{path}", "w") as file:
@@ -136,7 +147,7 @@ def own_root(spec: dict) -> None:
     options = f"size={spec['files']},nr_inodes={INODES},mode=0777".encode()
     call("mount", b"tmpfs", (root + FOLDER).encode(), b"tmpfs", NOSUID | NODEV | NOEXEC, options)
     os.chdir(root)
-    call("syscall", spec["numbers"]["pivot_root"], b".", b".")
+    system_call("pivot_root", spec["numbers"]["pivot_root"], b".", b".")
     call("umount2", b".", 2)  # the old root, which lay above the new one, with all its folders
     os.chdir("/")
     spec |= {"folder": FOLDER, "input": "/dev/stdin"}
@@ -155,13 +166,13 @@ def bind(source: str, target: str, device: bool = False) -> None:
 
 def set_attributes(path: str, attributes: int, tree: int) -> None:
     structure = struct.pack("QQQQ", attributes, 0, 0, 0)
-    call("syscall", MOUNT_SETATTR, -100, path.encode(), tree, structure, len(structure))
+    system_call("mount_setattr (Linux 5.12)", MOUNT_SETATTR, -100, path.encode(), tree, structure, len(structure))
 
 
 def own_keyring(spec: dict) -> None:
     """Wall: a session keyring of its own, empty. Where a container refuses even that, the filter of calls keeps the program from it."""
     try:
-        call("syscall", spec["numbers"]["keyctl"], 1, None)
+        system_call("keyctl", spec["numbers"]["keyctl"], 1, None)
     except OSError:
         if not spec["filter"]:
             raise
@@ -184,12 +195,12 @@ def own_user(spec: dict) -> None:
 def landlock(spec: dict) -> None:
     """Wall: read what the interpreter needs, write in the own folder, nothing else; no TCP. Linux before 5.13 has none."""
     try:
-        version = call("syscall", CREATE_RULESET, None, 0, 1)
+        version = system_call("landlock_create_ruleset", CREATE_RULESET, None, 0, 1)
     except OSError:
         return
     handled = ALL_FILES.get(version, 0xFFFF)
     rules = struct.pack("QQQ", handled, 3, 3)[: 8 if version < 4 else 16 if version < 6 else 24]
-    ruleset = call("syscall", CREATE_RULESET, rules, len(rules), 0)
+    ruleset = system_call("landlock_create_ruleset", CREATE_RULESET, rules, len(rules), 0)
     readable = [pair[1 if spec["contained"] else 0] for pair in spec["readable"]]
     readable += [spec["input"], *(f"/dev/{name}" for name in DEVICES)]
     rules_for = dict.fromkeys(readable, READ) | {spec["folder"]: handled & ~0x8000, "/dev/null": 0b110}
@@ -198,9 +209,9 @@ def landlock(spec: dict) -> None:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
             if not os.path.isdir(path):
                 rights &= 0b111
-            call("syscall", ADD_RULE, ruleset, 1, struct.pack("=Qi", rights & handled, place), 0)
+            system_call("landlock_add_rule", ADD_RULE, ruleset, 1, struct.pack("=Qi", rights & handled, place), 0)
             os.close(place)
-    call("syscall", RESTRICT_SELF, ruleset, 0)
+    system_call("landlock_restrict_self", RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
 
 
@@ -247,7 +258,7 @@ def system_calls(spec: dict) -> None:
 
 
 def program(spec: dict, status: int, alive: int) -> None:
-    """In the child: give everything up and become the program."""
+    """Give everything up and become the program, in the child."""
     os.chdir(spec["folder"])
     os.set_inheritable(status, False)
     os.dup2(os.open(spec["input"], os.O_RDONLY | os.O_CLOEXEC), 0)

@@ -1,5 +1,6 @@
 """The sandbox's limits, its end, what works in it, and where it refuses."""
 
+import json
 import os
 import platform
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sandboxes import another
 
 from racviz.grading import SandboxError, sandbox
 from racviz.grading.sandbox import Limits, run_program
@@ -198,18 +200,32 @@ def test_a_crash_is_a_failure_and_not_an_error_of_the_sandbox(run):
     assert run("import os\nos._exit(0)").status == "ended"
 
 
-@pytest.mark.parametrize("asked", [signal.SIGKILL, signal.SIGTERM])
-def test_a_program_ends_with_racviz(tmp_path, asked):
+DIES = (
+    "import ctypes, signal\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
+    "for k in (1, 2, 14, 15): signal.signal(k, signal.SIG_IGN)\nwhile True: pass"
+)
+
+
+def racviz_here(mark: str):
+    """(the process that grades, a function that ends it)."""
+    code = f"from racviz.grading.sandbox import *; run_program({DIES!r}, limits=Limits(seconds=50), name={mark!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path)})
+    return process, lambda: (process.kill(), process.wait())
+
+
+def racviz_of_a_user(mark: str):
+    worker = another("user")
+    asked = {"program": DIES, "given": "", "limits": {"seconds": 50}, "options": {"name": mark}}
+    worker.process.stdin.write(json.dumps(asked) + "\n")
+    worker.process.stdin.flush()
+    return worker.process, lambda: (worker.process.kill(), worker.close())
+
+
+@pytest.mark.parametrize("start", [racviz_here, racviz_of_a_user])
+@pytest.mark.parametrize(("who", "by"), [("racviz", signal.SIGKILL), ("racviz", signal.SIGTERM), ("launcher", signal.SIGKILL)])
+def test_a_program_ends_with_racviz_and_with_the_launcher(start, who, by):
     """Even one that ignores signals and tries to unbind itself."""
-    mark = f"mark-{os.getpid()}-{asked}"
-    program = (
-        "import ctypes, signal\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\nfor k in (1, 2, 14, 15): signal.signal(k, signal.SIG_IGN)\n"
-        "print('on', flush=True)\nwhile True: pass"
-    )
-    code = f"from racviz.grading.sandbox import *; run_program({program!r}, limits=Limits(seconds=50), name={mark!r})"
-    racviz = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path), "TMPDIR": str(tmp_path)}
-    )
+    mark = f"mark-{os.getpid()}-{start.__name__}-{who}-{by}"
 
     def marked() -> list[psutil.Process]:
         return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] and p.info["cmdline"][-1] == mark]
@@ -220,13 +236,13 @@ def test_a_program_ends_with_racviz(tmp_path, asked):
             time.sleep(0.02)
         return holds()
 
+    racviz, finish = start(mark)
     try:
-        assert wait_until(lambda: any(p.status() == "running" for p in marked())), racviz.poll()
-        os.kill(racviz.pid, asked)
-        racviz.wait(20)
+        assert wait_until(lambda: any(p.cpu_times().user > 0.1 for p in marked()))
+        os.kill(racviz.pid if who == "racviz" else marked()[0].ppid(), by)
         assert wait_until(lambda: not marked())
     finally:
-        racviz.kill()
+        finish()
 
 
 def test_where_namespaces_are_off_programs_are_refused_with_the_reason(without_namespaces):
