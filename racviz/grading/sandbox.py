@@ -37,8 +37,16 @@ class SandboxError(GradingError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may use: seconds (of the clock, and of the processor), bytes of memory a process, of output, of files in all, and
-    processes."""
+    """Limits of one run of a program.
+
+    Parameters
+    ----------
+    seconds : of the clock from the program's start, and of the processor.
+    memory : bytes of memory in all, shared memory and the interpreter included; files count apart.
+    output : bytes that are printed, errors included.
+    files : bytes of all files together, which lie in memory.
+    processes : threads. A program is one process and cannot start another.
+    """
 
     seconds: float = 6.0
     memory: int = 2**30
@@ -55,7 +63,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a program did: `status` is `ended` (by itself, with code 0), `failed`, `time` or `output` (too much of it)."""
+    """Result of a run: `status` is `ended` (by itself, with code 0), `failed`, `time` or `output` (too much of it)."""
 
     status: str
     output: str
@@ -69,14 +77,24 @@ class Ran:
 def run_program(
     program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False, name: str = "__main__"
 ) -> Ran:
-    """Run a Python program with `given` as its input. name: its `__name__`.
+    """Run a Python program that nobody has read.
 
     It finds the names of `typing`, `collections`, `math` and the like, which starter code takes for granted, as LiveCodeBench gives them.
-
-    unsafe: run it even where the system cannot keep it from the network and from files; limits and the empty environment hold all the same.
     Only the standard library, and what the base interpreter has, can be imported.
 
-    Raises SandboxError where the program cannot be contained.
+    Parameters
+    ----------
+    program : its text.
+    given : its input, in a file: /dev/stdin begins anew at each opening.
+    limits : see `Limits`.
+    unsafe : run it even where the system cannot keep it from files. Limits, the allow list of system calls and the empty environment hold
+        all the same; see docs/security.md.
+    name : its `__name__`.
+
+    Raises
+    ------
+    SandboxError
+        Where the program cannot be contained, or the interpreter does not run in the sandbox; nothing was run then.
     """
     if not sys.platform.startswith("linux"):
         raise SandboxError("programs are run on Linux only, which can contain them; here none was run.")
@@ -104,7 +122,8 @@ def _run(program: str, given: str, limits: Limits, unsafe: bool, name: str) -> R
 def _started(program: str, given: str, limits: Limits, name: str, *, contained: bool) -> Ran:
     """Write all that the launcher needs into a folder, and start it."""
     with tempfile.TemporaryDirectory(prefix="racviz-program-") as scratch:
-        os.chmod(scratch, 0o711)  # without a root of its own the program goes through it to its folder
+        if not contained:
+            os.chmod(scratch, 0o711)  # without a root of its own the program goes through it to its folder
         paths = {part: os.path.join(scratch, part) for part in ("folder", "root", "input")}
         os.mkdir(paths["folder"])
         os.mkdir(paths["root"], 0o700)
@@ -119,7 +138,7 @@ def _started(program: str, given: str, limits: Limits, name: str, *, contained: 
         }  # fmt: skip
         with open(os.open(os.path.join(scratch, "spec.json"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
             json.dump(spec, file)
-        return _watched(Path(scratch) / "spec.json", limits)
+        return _watched(Path(scratch) / "spec.json", limits, contained)
 
 
 def _interpreter() -> tuple[tuple[str, str], list[tuple[str, str]]]:
@@ -137,7 +156,7 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _watched(spec: Path, limits: Limits) -> Ran:
+def _watched(spec: Path, limits: Limits, contained: bool) -> Ran:
     """Start the launcher, read it, end it in time."""
     status_read, status_write = os.pipe()
     command = [sys.executable, "-I", "-S", str(LAUNCHER), str(spec), str(status_write)]
@@ -177,9 +196,8 @@ def _watched(spec: Path, limits: Limits) -> Ran:
     lines = [json.loads(line) for line in said.decode().splitlines() if line.endswith("}")]
     refused = next((line["refused"] for line in lines if "refused" in line), None)
     if refused is not None:
-        raise SandboxError(
-            f"{refused}; no program was run. Run on a Linux that allows it, or pass unsafe=True to run them all the same."
-        )
+        or_else = ", or pass unsafe=True to run them all the same" if contained else ""
+        raise SandboxError(f"{refused}; no program was run. Run on a Linux that allows it{or_else}.")
     if not lines:
         raise SandboxError(f"the sandbox did not start: {outputs[process.stderr].decode('utf-8', 'replace')[-300:]}")
     code = next((line["code"] for line in lines if "code" in line), None)

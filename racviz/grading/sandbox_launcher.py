@@ -1,9 +1,10 @@
-"""Shuts itself in and starts a program there: run as `python -I -S sandbox_launcher.py SPEC STATUS`; imports nothing of racviz.
+"""Shut itself in and start a program there: run as `python -I -S sandbox_launcher.py SPEC STATUS`; imports nothing of racviz.
 
-The launcher makes the namespaces and stays outside as their warden: whatever happens to it, the program ends. The program is the first
-process of its namespace and cannot start another, so that with it everything ends.
+The launcher makes the namespaces and stays as their warden: whatever happens to it, the program ends. The program is the first process of
+its namespace and cannot start another, so that everything ends with it.
 
-Each wall is one function, and none relies on another: what one kernel bug opens, the next still holds.
+Each wall is one function. Most of what a program may not do is stopped by two of them, so that one mistake, here or in the kernel, opens
+nothing.
 """
 
 import ctypes
@@ -47,7 +48,7 @@ WHY_NOT = (
 
 
 def call(name: str, *arguments) -> int:
-    """A function of libc, or a system call by its number; raises OSError."""
+    """A function of libc; raises OSError."""
     result = getattr(LIBC, name)(*arguments)
     if result < 0:
         number = ctypes.get_errno()

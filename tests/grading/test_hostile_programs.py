@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from racviz.grading import sandbox
 from racviz.grading.sandbox import Limits
 
 KEYCTL, ADD_KEY, REQUEST_KEY = (219, 217, 218) if platform.machine() == "aarch64" else (250, 248, 249)
@@ -129,3 +130,27 @@ def test_the_attempts_work_outside(run, world, tmp_path, name):
     script.write_text(fill(OUTSIDE_TOO[name]))
     ran = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert "through:" in ran.stdout, ran.stderr
+
+
+SECCOMP_ALONE = {
+    "sends from one of a pair of sockets", "opens sockets of any family", "binds an abstract socket for another sandbox",
+    "changes mode and owner of what it was given", "makes links, pipes and devices", "changes limits", "makes other processes",
+    "outlives the launcher", "larger pipes, locks and leases", "reads keyrings", "watches files", "becomes somebody else",
+    "processes past the C library", "signals everybody", "types into a terminal",
+}  # fmt: skip
+"""Attempts that the allow list of system calls stops alone, or that do no harm inside: a queue of events about its own files, say."""
+
+
+@pytest.mark.parametrize("run", ["here"], indirect=True)
+@pytest.mark.parametrize("wall", ["landlock", "system_calls"])
+def test_the_other_walls_hold_without_one(run, world, monkeypatch, tmp_path, wall):
+    crippled = tmp_path / "launcher.py"
+    text = sandbox.LAUNCHER.read_text()
+    assert f"    {wall}(spec)\n" in text
+    crippled.write_text(text.replace(f"    {wall}(spec)\n", ""))
+    monkeypatch.setattr(sandbox, "LAUNCHER", crippled)
+    _, fill, _ = world
+    programs = OUTSIDE_TOO | INSIDE_ONLY
+    for name in programs.keys() - (SECCOMP_ALONE if wall == "system_calls" else set()):
+        ran = run(fill(programs[name]), limits=Limits(seconds=5))
+        assert (ran.output, ran.status) == ("held\n", "ended"), (name, ran.error)
