@@ -33,6 +33,8 @@ def become(folder: Path, kind: str) -> None:
     for name, source in sources.items():
         (folder / name).mkdir(exist_ok=True)
         call("mount", source.encode(), str(folder / name).encode(), None, BIND | RECURSIVE, None)
+    (folder / "tmp").mkdir()
+    (folder / "tmp").chmod(0o1777)
     if kind in ("no namespaces", "lonely root"):
         entered, tell = os.pipe()
         writer = os.fork()

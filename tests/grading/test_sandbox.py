@@ -206,14 +206,16 @@ DIES = (
 )
 
 
-def racviz_here(mark: str):
+def racviz_here(mark: str, folder: Path):
     """(the process that grades, a function that ends it)."""
     code = f"from racviz.grading.sandbox import *; run_program({DIES!r}, limits=Limits(seconds=50), name={mark!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path), "TMPDIR": str(folder)}
+    )
     return process, lambda: (process.kill(), process.wait())
 
 
-def racviz_of_a_user(mark: str):
+def racviz_of_a_user(mark: str, folder: Path):
     worker = another("user")
     asked = {"program": DIES, "given": "", "limits": {"seconds": 50}, "options": {"name": mark}}
     worker.process.stdin.write(json.dumps(asked) + "\n")
@@ -223,7 +225,7 @@ def racviz_of_a_user(mark: str):
 
 @pytest.mark.parametrize("start", [racviz_here, racviz_of_a_user])
 @pytest.mark.parametrize(("who", "by"), [("racviz", signal.SIGKILL), ("racviz", signal.SIGTERM), ("launcher", signal.SIGKILL)])
-def test_a_program_ends_with_racviz_and_with_the_launcher(start, who, by):
+def test_a_program_ends_with_racviz_and_with_the_launcher(start, who, by, tmp_path):
     """Even one that ignores signals and tries to unbind itself."""
     mark = f"mark-{os.getpid()}-{start.__name__}-{who}-{by}"
 
@@ -236,7 +238,7 @@ def test_a_program_ends_with_racviz_and_with_the_launcher(start, who, by):
             time.sleep(0.02)
         return holds()
 
-    racviz, finish = start(mark)
+    racviz, finish = start(mark, tmp_path)
     try:
         assert wait_until(lambda: any(p.cpu_times().user > 0.1 for p in marked()))
         os.kill(racviz.pid if who == "racviz" else marked()[0].ppid(), by)
