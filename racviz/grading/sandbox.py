@@ -1,11 +1,13 @@
 """Run a program that nobody has read: no network, no files but its own, no secrets, little memory, and an end.
 
-On Linux the program runs in namespaces of its own (network, processes, mounts), with rights over nothing but its own folder (Landlock;
-as root also as a user who owns nothing), which is empty and in memory, with no environment and with limits on time, memory, output, files
-and processes. Where the system does not allow that, programs are refused unless the caller insists.
+On Linux the program runs under a root of its own: a read-only tree in memory with the interpreter and its libraries, and one empty folder
+to write in. It is one process in namespaces of its own (network, processes, mounts, IPC, users), has no environment, no rights and only
+the system calls that a computation needs (an allow list), and limits on time, memory, output, files and threads. Where the system does
+not allow that, programs are refused unless the caller insists. docs/security.md says what is promised.
 """
 
 import contextlib
+import functools
 import json
 import os
 import selectors
@@ -18,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from racviz.errors import GradingError, check
+from racviz.grading import seccomp
 
 LAUNCHER = Path(__file__).with_name("sandbox_launcher.py")
 STARTING = 20.0
 """Seconds that the sandbox may take before the program begins, on a machine that is busy; not counted for the program."""
-READABLE = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/urandom")
-"""What an interpreter needs beside its own folder."""
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache")
+"""The system's files that an interpreter may need beside its own, where they are."""
+INSIDE = "/python"
+"""The interpreter's folder inside the sandbox."""
 
 
 class SandboxError(GradingError):
@@ -32,8 +37,16 @@ class SandboxError(GradingError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may use: seconds (of the clock, and of the processor), bytes of memory a process, of output, of files in all, and
-    processes."""
+    """Limits of one run of a program.
+
+    Parameters
+    ----------
+    seconds : of the clock from the program's start, and of the processor.
+    memory : bytes of memory in all, shared memory and the interpreter included; files count apart.
+    output : bytes that are printed, errors included.
+    files : bytes of all files together, which lie in memory.
+    processes : threads. A program is one process and cannot start another.
+    """
 
     seconds: float = 6.0
     memory: int = 2**30
@@ -50,7 +63,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a program did: `status` is `ended` (by itself, with code 0), `failed`, `time` or `output` (too much of it)."""
+    """Result of a run: `status` is `ended` (by itself, with code 0), `failed`, `time` or `output` (too much of it)."""
 
     status: str
     output: str
@@ -64,30 +77,78 @@ class Ran:
 def run_program(
     program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False, name: str = "__main__"
 ) -> Ran:
-    """Run a Python program with `given` as its input. name: its `__name__`.
+    """Run a Python program that nobody has read.
 
     It finds the names of `typing`, `collections`, `math` and the like, which starter code takes for granted, as LiveCodeBench gives them.
-
-    unsafe: run it even where the system cannot keep it from the network and from files; limits and the empty environment hold all the same.
     Only the standard library, and what the base interpreter has, can be imported.
 
-    Raises SandboxError where the program cannot be contained.
+    Parameters
+    ----------
+    program : its text.
+    given : its input, in a file: /dev/stdin begins anew at each opening.
+    limits : see `Limits`.
+    unsafe : run it even where the system cannot keep it from files. Limits, the allow list of system calls and the empty environment hold
+        all the same; see docs/security.md.
+    name : its `__name__`.
+
+    Raises
+    ------
+    SandboxError
+        Where the program cannot be contained, or the interpreter does not run in the sandbox; nothing was run then.
     """
     if not sys.platform.startswith("linux"):
         raise SandboxError("programs are run on Linux only, which can contain them; here none was run.")
+    _check_interpreter(unsafe)
+    return _run(program, given, limits, unsafe, name)
+
+
+@functools.cache
+def _check_interpreter(unsafe: bool) -> None:
+    """Raise SandboxError where the interpreter itself does not run in the sandbox, so that no program fails in its place."""
+    ran = _run("print(7)", "", Limits(), unsafe, "__main__")
+    if ran.output != "7\n" and ran.status != "time":
+        raise SandboxError(f"the interpreter does not run in the sandbox: {ran.error[-300:]}; no program was run.")
+
+
+def _run(program: str, given: str, limits: Limits, unsafe: bool, name: str) -> Ran:
+    try:
+        return _started(program, given, limits, name, contained=True)
+    except SandboxError:
+        if not unsafe:
+            raise
+        return _started(program, given, limits, name, contained=False)
+
+
+def _started(program: str, given: str, limits: Limits, name: str, *, contained: bool) -> Ran:
+    """Write all that the launcher needs into a folder, and start it."""
     with tempfile.TemporaryDirectory(prefix="racviz-program-") as scratch:
-        os.chmod(scratch, 0o711)
-        for part in ("work", "python"):
-            (Path(scratch) / part).mkdir()
-        base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-        prefix = os.path.realpath(sys.base_prefix)
-        spec = asdict(limits) | {
-            "folder": str(Path(scratch) / "work"), "python": str(Path(scratch) / "python"), "prefix": prefix,
-            "executable": os.path.relpath(base, prefix), "unsafe": unsafe, "name": name,
-            "readable": [path for path in READABLE if os.path.exists(path)],
+        if not contained:
+            os.chmod(scratch, 0o711)  # without a root of its own the program goes through it to its folder
+        paths = {part: os.path.join(scratch, part) for part in ("folder", "root", "input")}
+        os.mkdir(paths["folder"])
+        os.mkdir(paths["root"], 0o700)
+        Path(paths["input"]).write_bytes(_text(given).encode())
+        os.chmod(paths["input"], 0o644)
+        machine = os.uname().machine
+        python, readable = _interpreter()
+        spec = asdict(limits) | paths | {
+            "python": python, "readable": readable, "contained": contained, "name": name, "program": _text(program), "parent": os.getpid(),
+            "filter": seccomp.assembled(machine).hex(),
+            "numbers": seccomp.numbers(seccomp.LAUNCHERS, machine) if machine in seccomp.MACHINES else {},
         }  # fmt: skip
-        (Path(scratch) / "spec.json").write_text(json.dumps(spec | {"program": _text(program)}), encoding="utf-8")
-        return _watched(Path(scratch) / "spec.json", _text(given).encode(), limits)
+        with open(os.open(os.path.join(scratch, "spec.json"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+            json.dump(spec, file)
+        return _watched(Path(scratch) / "spec.json", limits, contained)
+
+
+def _interpreter() -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """The base interpreter, and all that is shown to a program: (path here, path inside the sandbox)."""
+    python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    inside = f"{INSIDE}/bin/{os.path.basename(python)}"
+    prefix = os.path.realpath(sys.base_prefix)
+    shown = [(os.path.join(prefix, part), f"{INSIDE}/{part}") for part in ("lib", "lib64")]
+    shown = [(os.path.realpath(path), target) for path, target in shown if os.path.isdir(path)]
+    return (python, inside), [(python, inside), *shown, *((path, path) for path in LIBRARIES if os.path.exists(path))]
 
 
 def _text(text: str) -> str:
@@ -95,12 +156,12 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
-    """Start the launcher, feed and read it, end it in time."""
+def _watched(spec: Path, limits: Limits, contained: bool) -> Ran:
+    """Start the launcher, read it, end it in time."""
     status_read, status_write = os.pipe()
     command = [sys.executable, "-I", "-S", str(LAUNCHER), str(spec), str(status_write)]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[status_write],
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[status_write],
         env={}, start_new_session=True,
     )  # fmt: skip
     os.close(status_write)
@@ -111,9 +172,6 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
         for stream in (process.stdout, process.stderr):
             watch.register(stream, selectors.EVENT_READ)
         watch.register(status_read, selectors.EVENT_READ)
-        os.set_blocking(process.stdin.fileno(), False)
-        watch.register(process.stdin, selectors.EVENT_WRITE)
-        rest = memoryview(given)
         try:
             while watch.get_map():
                 left = end - time.monotonic()
@@ -121,16 +179,6 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
                     stopped = "time"
                     break
                 for key, _ in watch.select(left):
-                    if key.fileobj is process.stdin:
-                        with contextlib.suppress(BlockingIOError):
-                            try:
-                                rest = rest[os.write(process.stdin.fileno(), rest[:65536]) :] if rest else rest
-                            except BrokenPipeError:
-                                rest = rest[:0]  # it does not read its input
-                        if not rest:
-                            watch.unregister(process.stdin)
-                            process.stdin.close()
-                        continue
                     data = os.read(key.fd, 65536)
                     if not data:
                         watch.unregister(key.fileobj)
@@ -148,9 +196,8 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
     lines = [json.loads(line) for line in said.decode().splitlines() if line.endswith("}")]
     refused = next((line["refused"] for line in lines if "refused" in line), None)
     if refused is not None:
-        raise SandboxError(
-            f"{refused}; no program was run. Run on a Linux that allows it, or pass unsafe=True to run them all the same."
-        )
+        or_else = ", or pass unsafe=True to run them all the same" if contained else ""
+        raise SandboxError(f"{refused}; no program was run. Run on a Linux that allows it{or_else}.")
     if not lines:
         raise SandboxError(f"the sandbox did not start: {outputs[process.stderr].decode('utf-8', 'replace')[-300:]}")
     code = next((line["code"] for line in lines if "code" in line), None)
@@ -167,6 +214,6 @@ def _end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
+    for stream in (process.stdout, process.stderr):
         with contextlib.suppress(OSError):
             stream.close()
