@@ -62,9 +62,9 @@ def use(folder) -> Session:
     session = rv.explore(folder).session
     for ask in (
         dict(ask="about"),
-        dict(ask="token", place=0, position=2),
+        dict(ask="token", place=0, column=4),
         dict(ask="load"),
-        dict(ask="token", place=0, position=2),
+        dict(ask="token", place=0, column=4),
     ):
         session.handle(ask)
     for group in list(session.runs.pending):
@@ -92,7 +92,7 @@ def test_a_model_at_a_path_is_not_loaded(run, hostile_model, tmp_path, monkeypat
     session = use(run(model=str(hostile_model), trust_remote_code=True))
     assert not loads and not (tmp_path / "mark").exists()
     assert "dense" not in session.runs.models and not session.runs.pending
-    live = session.handle(dict(ask="token", place=0, position=2))[0]["live"]
+    live = session.handle(dict(ask="token", place=0, column=4))[0]["live"]
     assert "model not loaded" in live["reason"] and "--model" in live["reason"] and not live.get("loadable")
     assert any("Model not loaded" in note for note in session.about()[0]["notes"])
 
@@ -140,12 +140,12 @@ def test_a_copied_folder_opens_at_once_and_shows_its_errors(run, monkeypatch):
     assert session.runs.evaluations is None and session.about()[0]["rows"] == 4
     assert time.monotonic() - began < 30
     assert {"dense"} <= set(session.runs.models), "the embedded model may be loaded"
-    live = session.handle(dict(ask="token", place=0, position=2))[0]["live"]
+    live = session.handle(dict(ask="token", place=0, column=4))[0]["live"]
     assert "model not loaded" in live["reason"] and live.get("loadable") or "next" in live
 
 
 MANIFESTS = [
-    "", "[]", "{}", '{"parameters": []}', '{"parameters": {"sources": 3}}', "[" * 100_000, "\x00", '{"parameters": null}',
+    " ", "[]", "{}", '{"parameters": []}', '{"parameters": {"sources": 3}}', "[" * 100_000, "\x00", '{"parameters": null}',
     json.dumps({"parameters": {"sources": 1, "method": [], "domain": {}, "model": ["x"]}}),
     json.dumps({"parameters": {"sources": [[]], "method": "sparsegpt", "domain": "arithmetic", "model": "tiny-reasoner-small"}}),
     json.dumps({"parameters": {"sources": ["rac"], "method": "sparsegpt", "domain": "arithmetic", "model": "../../etc"}}),

@@ -90,7 +90,8 @@ def explore(
     filter by. model: the model that a run pruned (a path or an id), where it is not an embedded one: a folder may come from anybody,
     so that a model which its manifest names is not loaded. errors_of: which of several metrics and layers is shown first. Of the view:
     numerator, denominator, order (`given`, `prompt length`, `length`, `mean ratio`, `cluster`, `difficulty`, `accuracy`), align
-    (`start`, `boundary`), phase, tokens (a class), answers, scale (`log ratio`, `ratio`), limit; x, y: the columns and rows that are shown first.
+    (`start`, `boundary`), phase, tokens (a class), answers, scale (`log ratio`, `ratio`), limit; x, y: the columns and rows that are
+    shown first.
 
     The pyramid of a file is made beside it once. Raises ParameterError for a choice that there is not, DataError for errors along other
     rollouts than the first, and for what is no errors.
