@@ -7,7 +7,8 @@ mathematics. Grading many answers at once starts one helper process, and one san
 from collections.abc import Sequence
 
 from racviz.errors import DataError
-from racviz.grading.answers import grade, last_boxed, same_base
+from racviz.grading.answers import grade
+from racviz.grading.boxes import last_boxed
 from racviz.grading.maths import MathsJudge
 from racviz.grading.programs import cases_of, program_of, run_tests
 from racviz.grading.sandbox import Limits, SandboxError
@@ -53,6 +54,6 @@ def grade_all(
                 right[k] = run_tests(program_of(answer), problem.tests, limits, unsafe=unsafe)
             else:
                 right[k] = grade(answer, problem.answer)
-                if kind == "maths" and not right[k] and same_base(answer, problem.answer):
+                if kind == "maths" and not right[k]:
                     right[k] = judge.equal(problem.answer, answer)
     return right
