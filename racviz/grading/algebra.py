@@ -18,6 +18,8 @@ NORMALISING = NormalizationConfig(basic_latex=True, units=False, malformed_opera
 CONVERTING = ConversionConfig(interpret_as_mixed_fractions=False, interpret_contains_as_eq=False, lowercase_symbols=False)
 UNPARSED = re.compile(r"\d\.\d+\.\d|\\(?:text|ldots|foo)(?![a-zA-Z])|_\s*$|:|\d+_|\?|\"|[#&@]|\\(?:approx|in|to)(?![a-zA-Z])|\d\s+\d")
 """Formulas that the parser takes for others: it reads 52_8 as 52, 2:1 as 2 and 2 3 as a product."""
+ADJACENT = re.compile(r"((?<![\w^_\\.])\d+(?:\.\d+)?|\))\s*(?=\(|\\(?:frac|binom|lfloor|lceil|gcd|max|min|operatorname)(?![a-zA-Z]))")
+"""A number before a bracket or a fraction: the parser reads 2(3) as a mixed number, 5."""
 PRIMES = re.compile(r"([A-Za-z])('+)")
 DIGITS, CLOSE = 60, Rational(1, 10**50)
 POINTS = (Rational(7, 5), Rational(-13, 7), Rational(31, 11), Rational(3, 17), Rational(-41, 13), Rational(19, 3), Rational(-5, 23))
@@ -65,6 +67,7 @@ class SympyAlgebra:
 @lru_cache(maxsize=4096)
 def parsed(latex: str) -> Basic | None:
     """The formula as sympy has it, decimals as fractions, i as the imaginary unit; None where it cannot be read."""
+    latex = re.sub(r"\\log_\s*\{?e\}?(?![a-z])", r"\\ln", ADJACENT.sub(r"\1\\cdot ", latex))
     latex = PRIMES.sub(lambda m: f"{m[1]}_{{{'p' * len(m[2])}}}", latex)
     if UNPARSED.search(latex):
         return None
@@ -196,6 +199,8 @@ def _solved(relation: Value) -> sympy.Set | None:
 
 def _same_pieces(first: sympy.Set, second: sympy.Set) -> bool:
     """True for intervals and unions whose pieces have the same ends."""
+    if S.EmptySet in (first, second):
+        return False
     pieces = [sorted(s.args if isinstance(s, sympy.Union) else (s,), key=lambda piece: float(piece.inf)) for s in (first, second)]
     if len(pieces[0]) != len(pieces[1]):
         return False

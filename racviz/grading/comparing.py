@@ -74,7 +74,7 @@ def same(key: Value, given: Value, algebra: Algebra) -> bool:
     if kinds <= {"equation", "relation"} and _equations(key, given, algebra):
         return True
     if kinds & REAL_SETS and kinds <= REAL_SETS | {"relation", "tuple", "set", "list", "atom"}:
-        return algebra.same_set(key, given)
+        return algebra.same_set(key, given) or (key.kind == given.kind == "union" and _match([*key.items], [*given.items], algebra))
     if kinds == {"atom"}:
         return equal_atoms(key.text, given.text, algebra)
     return False
@@ -93,7 +93,8 @@ def _boxes(key: Value, given: Value, algebra: Algebra) -> bool:
 def _labels(key: Value, given: Value, algebra: Algebra) -> bool | None:
     """`x = 5` is 5 and is not `y = 5`."""
     if key.kind == given.kind == "label":
-        return _tight(key.mark) == _tight(given.mark) and same(key.items[0], given.items[0], algebra)
+        names = _tight(key.mark), _tight(given.mark)
+        return (names[0] == names[1] or set(names) == {"y", "f(x)"}) and same(key.items[0], given.items[0], algebra)
     for labelled, other in ((key, given), (given, key)):
         if labelled.kind == "label":
             if other.kind in ("equation", "relation"):
@@ -214,7 +215,7 @@ def _ratios(key: Value, given: Value, algebra: Algebra) -> bool:
     if all(re.fullmatch(r"\d{1,2}:[0-5]\d", v.text) for v in (key, given)):
         return key.text.lstrip("0") == given.text.lstrip("0")
     first, second = (v.items[0].text for v in (key, given))
-    return all(equal_atoms(f"({a.text})({second})", f"({b.text})({first})", algebra) for a, b in zip(key.items, given.items, strict=True))
+    return all(equal_atoms(f"({a.text})\\cdot ({second})", f"({b.text})\\cdot ({first})", algebra) for a, b in zip(key.items, given.items, strict=True))
 
 
 def _collections(key: Value, given: Value, algebra: Algebra) -> bool | None:
@@ -222,6 +223,8 @@ def _collections(key: Value, given: Value, algebra: Algebra) -> bool | None:
     kinds = {key.kind, given.kind}
     if not kinds <= {"list", "set", "tuple", "matrix"}:
         return False if kinds & {"matrix"} or (kinds & {"list", "set", "tuple"} and not _as_real_set(key, given)) else None
+    if "list" in kinds and any(_relations(v) for v in (key, given)) and any(_pair(v) for v in (key, given)):
+        return algebra.same_set(key, given)
     if kinds == {"set", "tuple"} or ("matrix" in kinds and len(kinds) > 1):
         return False
     left, right_ = list(key.items), list(given.items)
@@ -246,7 +249,12 @@ def _as_real_set(key: Value, given: Value) -> bool:
     listed, other = (key, given) if key.kind in ("list", "set", "tuple") else (given, key)
     if other.kind not in REAL_SETS:
         return False
-    return listed.kind == "set" or _relations(listed) or (listed.kind == "tuple" and len(listed.items) == 2)
+    return listed.kind == "set" or _relations(listed) or _pair(listed)
+
+
+def _pair(value: Value) -> bool:
+    """True for two things in round brackets, which may be an open interval."""
+    return value.kind == "tuple" and len(value.items) == 2 and value.mark == "()"
 
 
 def _relations(value: Value) -> bool:

@@ -35,5 +35,9 @@ def enclosed(text: str, opening: str, closing: str) -> str | None:
     """What stands between the brackets that enclose the whole formula; None where they do not."""
     if not (text.startswith(opening) and text.endswith(closing)) or len(text) < len(opening) + len(closing):
         return None
-    inner = depths(text)
-    return text[len(opening) : len(text) - len(closing)].strip() if all(level > 0 for level in inner) else None
+    depth = 0
+    for token in TOKEN.finditer(text, text.index(opening[-1]) if opening.endswith("{") else 0):
+        depth += (token[0] in OPEN or token[0].startswith(r"\begin{")) - (token[0] in CLOSE or token[0].startswith(r"\end{"))
+        if depth <= 0 and token.end() < len(text):
+            return None
+    return text[len(opening) : len(text) - len(closing)].strip()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from racviz.grading.normalising import normal
 from racviz.grading.splitting import enclosed, split
-from racviz.grading.units import MONEY, SCALES, SYMBOLS, canonical
+from racviz.grading.units import CANONICAL, MONEY, SCALES, SYMBOLS, canonical
 
 DEEPEST = 24
 """Brackets inside brackets that are read; what is deeper is compared as text."""
@@ -75,7 +75,7 @@ def read(text: str, depth: int = 0) -> Value:
     text = _bare(text)
     if depth > DEEPEST or not text:
         return Value("words" if not text else "atom", text)
-    for reader in (_framed, _option, _listed, _based, _related, _valued, _bracketed, _worded, _signed, _quantity):
+    for reader in (_outward, _framed, _option, _listed, _based, _related, _valued, _bracketed, _worded, _signed, _quantity):
         if (value := reader(text, depth + 1)) is not None:
             return value
     return Value("atom", text)
@@ -86,7 +86,7 @@ def _bare(text: str) -> str:
     for _ in range(8):
         before = text
         text = text.strip().strip("$").strip()
-        text = re.sub(r"(?<!\\)[.,;:!?]+$", "", text) if not text.endswith(r"\ldots") else text
+        text = re.sub(r"(?<!\\)[.,;:?]+$", "", text) if not text.endswith(r"\ldots") else text
         text = re.sub(r"^(?:\\Rightarrow|\\implies|\\therefore|\\to)(?![a-zA-Z])", "", text).strip()
         if (inner := enclosed(text, "{", "}")) is not None:
             text = inner
@@ -95,6 +95,18 @@ def _bare(text: str) -> str:
         if text == before:
             break
     return text
+
+
+OUTWARD = re.compile(r"([\[\]])([^\[\](),;{}]+)[,;]([^\[\](),;{}]+)([\[\]])")
+
+
+def _outward(text: str, depth: int) -> Value | None:
+    """An interval whose open ends are written with brackets turned outward, `]2,4[`."""
+    if not (found := OUTWARD.fullmatch(text)) or (found[1], found[4]) == ("[", "]"):
+        return None
+    brackets = {"]": "(", "[": "["}[found[1]] + {"[": ")", "]": "]"}[found[4]]
+    kind = "tuple" if brackets == "()" else "interval"
+    return Value(kind, text, tuple(read(part, depth) for part in found.group(2, 3)), brackets)
 
 
 LEAD = re.compile(
@@ -246,9 +258,6 @@ def _bracketed(text: str, depth: int) -> Value | None:
         return Value("set", text, listed.items if listed.kind == "list" else (listed,))
     if (inner := enclosed(text, r"\langle", r"\rangle")) is not None:
         return Value("tuple", text, tuple(read(part, depth) for part in split(inner, COMMA)[0]), "()")
-    if len(text) > 2 and text[0] in "])" and text[-1] in "[(" and text[0] == "]":
-        parts, _ = split(text[1:-1], COMMA)
-        return Value("interval", text, tuple(read(part, depth) for part in parts), "()") if len(parts) == 2 else None
     for opening, closing in ("()", "[]", "(]", "[)"):
         if (inner := enclosed(text, opening, closing)) is None:
             continue
@@ -271,7 +280,10 @@ def _matrix(body: str, text: str, depth: int) -> Value:
 
 
 COUNTED = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
-NUMERALS = {word: str(k) for k, word in enumerate(COUNTED.split())} | {word: str(10 * k + 30) for k, word in enumerate("thirty forty fifty sixty seventy eighty ninety".split())}  # fmt: skip
+NUMERALS = {word: str(k) for k, word in enumerate(COUNTED.split())} | {word: str(10 * k + 30) for k, word in enumerate("thirty forty fifty sixty seventy eighty ninety".split())} | {
+    "half": r"\frac{1}{2}", "one half": r"\frac{1}{2}", "one third": r"\frac{1}{3}", "two thirds": r"\frac{2}{3}", "one fourth": r"\frac{1}{4}",
+    "one quarter": r"\frac{1}{4}", "three fourths": r"\frac{3}{4}", "three quarters": r"\frac{3}{4}", "one hundred": "100", "one thousand": "1000",
+}  # fmt: skip
 PRODUCT = re.compile(r"[abcxyz]{1,3}|[mnpqrstkxyz]{1,2}|[a-z]")
 """Letters that are a product of variables, not a word."""
 
@@ -280,11 +292,11 @@ def _worded(text: str, depth: int) -> Value | None:
     """Words and letters, compared as written; a number's word is the number."""
     framed = r"\text{" in text
     plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
-    plain = re.sub(r"(?i)^(?:an?|the)\s+(?=[a-z]{2})", "", " ".join(plain.split()).strip(" .\"'`"))
+    plain = re.sub(r"(?i)^(?:an?|the)\s+(?=[a-z]{2})", "", " ".join(plain.split()).strip(" .!\"'`"))
     if not re.fullmatch(r"[A-Za-z][A-Za-z' ./-]*", plain) or re.search(r"\\", plain):
         return None
-    if plain.lower() in NUMERALS:
-        return Value("atom", NUMERALS[plain.lower()])
+    if (numeral := NUMERALS.get(plain.lower().replace("-", " "))) is not None:
+        return Value("atom", numeral)
     if PRODUCT.fullmatch(plain.replace(" ", "")) and (not framed or len(plain) == 1):
         return None
     return Value("words", plain) if re.search(r"[A-Za-z]{2}|[A-Za-z] [A-Za-z]", plain) else None
@@ -303,6 +315,7 @@ PREFIX = re.compile(r"^(-?)\s*(?:\\text\{)?\s*(" + "|".join(map(re.escape, sorte
 FRAME = re.compile(r"\\degree(?![a-zA-Z])|\\text\{")
 TAIL_UNIT = re.compile(r"(?:\\degree\s*[CFK]?(?![a-zA-Z])|\\text\{[^{}]*\}|\^\s*\{?-?\d\}?|/|\\cdot|\s|(?<=/)[a-zA-Z]+)+")
 WORD_UNIT = re.compile(r"(.*?[\d})!])(?:(\s*)((?:[A-Za-z][A-Za-z.]*)(?:\^\{?[23]\}?)?(?:(?:\s*/\s*|\s+)[A-Za-z][A-Za-z.]*(?:\^\{?[23]\}?)?)*))")
+FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "max", "min", "gcd", "lcm", "det", "mod", "sqrt"}
 NO_UNIT = {"and", "or", "if", "for", "where", "mod", "is", "are", "when", "with", "not", "to", "base", "of", "but", "such", "unless", "than", "minus", "plus", "times"}
 COMPOUND = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:\\text\{\s*([A-Za-z.]+)\s*\}|([A-Za-z]{2,}))\s*(?:,|and|\\text\{\s*and\s*\})?")
 
@@ -320,9 +333,17 @@ def _quantity(text: str, depth: int) -> Value | None:
     if (frame := next((f for f in FRAME.finditer(text) if f.start()), None)) and TAIL_UNIT.fullmatch(text, frame.start()):
         return _scaled(text, text[: frame.start()], text[frame.start() :], depth)
     found = WORD_UNIT.fullmatch(text)
-    if found and not _variables(found[1]) and ((found[2] and len(found[3]) > 1) or re.split(r"[/^ ]", found[3])[0] in SYMBOLS):
+    if found and not _variables(found[1]) and _is_unit(re.split(r"[/^ ]", found[3])[0], spaced=bool(found[2])):
         return _scaled(text, found[1], found[3], depth)
     return None
+
+
+def _is_unit(word: str, *, spaced: bool) -> bool:
+    """True for a word outside a text frame that is a unit and no product of variables."""
+    if word in SYMBOLS:
+        return True
+    wordy = re.fullmatch(r"[A-Za-z]?[a-z]{2,}\.?", word) and not PRODUCT.fullmatch(word) and word not in FUNCTIONS
+    return spaced and (bool(wordy) or word.rstrip(".") in CANONICAL and len(word) > 1)
 
 
 def _scaled(text: str, amount: str, unit: str, depth: int) -> Value | None:
