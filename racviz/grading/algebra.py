@@ -68,8 +68,9 @@ class SympyAlgebra:
 def parsed(latex: str) -> Basic | None:
     """The formula as sympy has it, decimals as fractions, i as the imaginary unit; None where it cannot be read."""
     latex = re.sub(r"\\log_\s*\{?e\}?(?![a-z])", r"\\ln", ADJACENT.sub(r"\1\\cdot ", latex))
+    latex = re.sub(r"_\s*(\w)(?!\w)|_\s*(\d)", r"_{\1\2}", latex)
     latex = PRIMES.sub(lambda m: f"{m[1]}_{{{'p' * len(m[2])}}}", latex)
-    if UNPARSED.search(latex):
+    if UNPARSED.search(latex.replace("&", "") if "matrix" in latex else latex):
         return None
     try:
         found = latex2sympy(normalize_latex(latex, NORMALISING), is_real=True, convert_degrees=False, conversion_config=CONVERTING,

@@ -98,11 +98,14 @@ SENTENCE = re.compile(r"(?<=[a-zA-Z0-9)}$*])[.!](?:\s|$)")
 def prose_candidates(text: str) -> Iterator[str]:
     """Candidates for the answer of a text without boxes, best first.
 
-    The line after `####`; what follows the last "answer is"; the whole of a single line; the last formula; the last number.
+    The line after `####`; the text inside answer tags; what follows the last "answer is"; the whole of a single line; the last formula; the last number.
     """
     text = text.strip()
     if marked := MARKED.findall(text):
         yield marked[-1]
+        return
+    if tagged := re.findall(r"<answer>\s*(.*?)\s*</answer>", text, re.DOTALL):
+        yield tagged[-1]
         return
     lines = [line for line in text.splitlines() if line.strip()]
     if stated := list(ANSWER.finditer(text)):

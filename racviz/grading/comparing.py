@@ -69,6 +69,9 @@ def same(key: Value, given: Value, algebra: Algebra) -> bool:
     kinds = {key.kind, given.kind}
     if kinds & {"words", "dots", "ratio"}:
         return _written(key, given, algebra)
+    alone = [v.items[0] if v.kind == "set" and len(v.items) == 1 else v for v in (key, given)]
+    if "set" in kinds and kinds & {"atom", "quantity"} and alone != [key, given]:
+        return same(*alone, algebra)
     if (verdict := _collections(key, given, algebra)) is not None:
         return verdict
     if kinds <= {"equation", "relation"} and _equations(key, given, algebra):
@@ -94,7 +97,9 @@ def _labels(key: Value, given: Value, algebra: Algebra) -> bool | None:
     """`x = 5` is 5 and is not `y = 5`."""
     if key.kind == given.kind == "label":
         names = _tight(key.mark), _tight(given.mark)
-        return (names[0] == names[1] or set(names) == {"y", "f(x)"}) and same(key.items[0], given.items[0], algebra)
+        if names[0] == names[1] or set(names) == {"y", "f(x)"}:
+            return same(key.items[0], given.items[0], algebra)
+        return _equations(key, given, algebra)
     for labelled, other in ((key, given), (given, key)):
         if labelled.kind == "label":
             if other.kind in ("equation", "relation"):
@@ -200,7 +205,10 @@ def _written(key: Value, given: Value, algebra: Algebra) -> bool:
     if listed and other.kind == "words" and all(v.kind == "words" for v in listed.items):
         return re.findall(r"\w+", other.text.replace(" and ", " ")) == [w for v in listed.items for w in re.findall(r"\w+", v.text)]
     if {key.kind, given.kind} <= {"words", "atom"}:
-        return _tight(key.text) == _tight(given.text) if "atom" in (key.kind, given.kind) else _punctuated(key) == _punctuated(given)
+        if key.kind == given.kind:
+            return _punctuated(key) == _punctuated(given)
+        letters, formula = (key.text, given.text)[:: 1 if key.kind == "words" else -1]
+        return _tight(letters) == _tight(formula) or (bool(re.fullmatch(r"[a-z]{2,4}", letters)) and algebra.equal(key.text, given.text))
     return False
 
 

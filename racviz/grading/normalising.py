@@ -16,6 +16,9 @@ SYMBOLS = {
     "∠": r"\angle ", "，": ",", "、": ",", "。": ".", "；": ";", "：": ":", "٬": ",", "٫": ".", "٪": r"\%", "∶": ":", "ⅈ": "i", "ⅇ": "e",
     "→": r"\to ", "⇒": r"\Rightarrow ", "∧": r"\land ", "∨": r"\lor ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
 }  # fmt: skip
+GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega".split()
+SYMBOLS |= {chr(0x3B1 + k): f"\\{name} " for k, name in enumerate(GREEK)}
+SYMBOLS |= {chr(0x391 + k): f"\\{GREEK[k].capitalize()} " for k in (2, 3, 7, 10, 13, 15, 17, 20, 22, 23, 24)}
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u2061\u2062\u2063\u2064"))
 RUNS = re.compile(f"[{''.join(map(re.escape, SUPERSCRIPTS))}]+|[{''.join(map(re.escape, SUBSCRIPTS))}]+")
 VULGAR = re.compile(r"(\d?)([¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])")
@@ -59,7 +62,7 @@ GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 LAYOUT = [
     (r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in|mu|baselineskip)\s*\]|\\\\\*|\\cr(?![a-zA-Z])", r"\\\\ "),
     (r"(?<!\\)\\(?:left|right)\.(?!\d)", ""),
-    (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|nobreak|notag|hline|bf|it)"
+    (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|large|Large|LARGE|huge|Huge|hfill|nobreak|notag|hline|bf|it)"
      r"(?![a-zA-Z])", ""),
     (r"\\(?:label|tag|hspace|vspace|hskip|phantom|vphantom|hphantom|color)\*?\{[^{}]*\}", ""),
     (r"(?<=\d),\s*\\!\s*(?=\d)", "{,}"), (r"\\!", ""),
@@ -131,7 +134,7 @@ NUMBERS = [
     (re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?:'\d{3})+)(?!\d)"), lambda m: m[0].replace("'", "")),
     (re.compile(r"(\d)\s*\^?\s*\{?\s*\\text\{\s*(?:st|nd|rd|th)\s*\}\s*\}?"), lambda m: m[1]),
     (re.compile(r"(\d)\s*\^\s*\{\s*(?:st|nd|rd|th)\s*\}|(\d)(?:st|nd|rd|th)(?![a-zA-Z])"), lambda m: m[1] or m[2]),
-    (re.compile(r"(\d*)\.(\d*?)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))(?![\d\\.])"), lambda m: _repeating(m[1], m[2], m[3] or m[4])),
+    (re.compile(r"(?<![\d.])(\d*)\.(\d*?)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))(?![\d\\.])"), lambda m: _repeating(m[1], m[2], m[3] or m[4])),
     (re.compile(r"(?<![\d.])(\d*)\.(\d*?)(?:(\d)\3{2,}|(\d{2,6}?)\4{2,})\s*\\ldots"), lambda m: _repeating(m[1], m[2], m[3] or m[4])),
     (re.compile(r"(?<![\w.\\}])(\d+)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}(?!\s*[\^!])"), lambda m: _mixed(*m.groups())),
     (re.compile(r"(?<![\w.\\/}^])(\d+) (\d+)/(\d+)(?![\d/^!.])"), lambda m: _mixed(*m.groups())),

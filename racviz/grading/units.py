@@ -24,6 +24,7 @@ def canonical(unit: str) -> str:
     """The one name of a unit: `square feet`, `sq. ft.` and `ft^2` are `ft^2`; unknown words stay, in the singular."""
     unit = re.sub(r"\\(?:text|operatorname)\s*|[{}]|\\ ", " ", unit).replace("\\degree", " degree ").replace("\\cdot", " ").strip(" .,")
     unit = re.sub(r"\s*(?:\bper\b|/)\s*", " / ", re.sub(r"\^\s*(-?\d)", r"^\1 ", unit))
+    unit = re.sub(r"\bpounds? sterling\b", "sterling", unit)
     words: list[str] = []
     power = ""
     for word in unit.split():

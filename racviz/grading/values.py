@@ -56,7 +56,7 @@ def _power(found: re.Match) -> str:
 
 
 SEPARATOR = re.compile(
-    r"[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|\\text\{\s*,?\s*(?:and|or|and also)\s*,?\s*\}"
+    r"[,;]\s*(?:\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))?|\\text\{\s*,?\s*(?:and|or|and also|where|for|for all|for any|with)\s*,?\s*\}"
     r"|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\land(?![a-zA-Z])|\\lor(?![a-zA-Z])"
 )
 RELATION = re.compile(r"<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])")
@@ -87,10 +87,10 @@ def _bare(text: str) -> str:
         before = text
         text = text.strip().strip("$").strip()
         text = re.sub(r"(?<!\\)[.,;:?]+$", "", text) if not text.endswith(r"\ldots") else text
-        text = re.sub(r"^(?:\\Rightarrow|\\implies|\\therefore|\\to)(?![a-zA-Z])", "", text).strip()
+        text = re.sub(r"^(?:\\approx|\\Rightarrow|\\implies|\\therefore|\\to)(?![a-zA-Z])", "", text).strip()
         if (inner := enclosed(text, "{", "}")) is not None:
             text = inner
-        if (inner := enclosed(text, r"\text{", "}")) is not None and "{" not in inner and not re.fullmatch(r"[A-Za-z' -]*", inner):
+        if (inner := enclosed(text, r"\text{", "}")) is not None and "{" not in inner and not re.fullmatch(r"(?!.*\b(?:and|or)\b)[A-Za-z' -]*", inner):
             text = inner
         if text == before:
             break
@@ -219,7 +219,11 @@ def _equated(text: str, parts: list[str], marks: list[str], depth: int) -> Value
         chain = Value("chain", text, tuple(read(part, depth) for part in values), " ".join(marks[1:] if labelled else marks))
         return Value("label", text, (chain,), name) if labelled else chain
     if labelled:
-        return Value("label", text, (read(values[0], depth),), name)
+        value = read(values[0], depth)
+        names = [part.strip() for part in name.strip("()").split(",")]
+        if name.startswith("(") and value.kind == "tuple" and len(names) == len(value.items):
+            return Value("list", text, tuple(Value("label", text, (v,), n) for n, v in zip(names, value.items, strict=True)), ",")
+        return Value("label", text, (value,), name)
     return Value("equation", text, tuple(Value("atom", part) for part in parts))
 
 
@@ -284,18 +288,26 @@ NUMERALS = {word: str(k) for k, word in enumerate(COUNTED.split())} | {word: str
     "half": r"\frac{1}{2}", "one half": r"\frac{1}{2}", "one third": r"\frac{1}{3}", "two thirds": r"\frac{2}{3}", "one fourth": r"\frac{1}{4}",
     "one quarter": r"\frac{1}{4}", "three fourths": r"\frac{3}{4}", "three quarters": r"\frac{3}{4}", "one hundred": "100", "one thousand": "1000",
 }  # fmt: skip
-PRODUCT = re.compile(r"[abcxyz]{1,3}|[mnpqrstkxyz]{1,2}|[a-z]")
+PRODUCT = re.compile(r"[abcxyz]{1,2}|[xyz]{3}|[mnpqrstkxyz]{1,2}|[a-z]")
 """Letters that are a product of variables, not a word."""
+
+
+def _numeral(words: str) -> str | None:
+    """The number that one or two words mean, up to 99."""
+    tens, _, ones = words.partition(" ")
+    if words not in NUMERALS and tens.endswith("ty") and {tens, ones} <= set(NUMERALS) and len(NUMERALS[ones]) == 1:
+        return str(int(NUMERALS[tens]) + int(NUMERALS[ones]))
+    return NUMERALS.get(words)
 
 
 def _worded(text: str, depth: int) -> Value | None:
     """Words and letters, compared as written; a number's word is the number."""
     framed = r"\text{" in text
     plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
-    plain = re.sub(r"(?i)^(?:an?|the)\s+(?=[a-z]{2})", "", " ".join(plain.split()).strip(" .!\"'`"))
+    plain = re.sub(r"^(?:an?|[Tt]he|An|A(?= [a-z]{3})(?! and| or))\s+(?=[A-Za-z]{2})", "", " ".join(plain.split()).strip(" .!\"'`"))
     if not re.fullmatch(r"[A-Za-z][A-Za-z' ./-]*", plain) or re.search(r"\\", plain):
         return None
-    if (numeral := NUMERALS.get(plain.lower().replace("-", " "))) is not None:
+    if (numeral := _numeral(plain.lower().replace("-", " "))) is not None:
         return Value("atom", numeral)
     if PRODUCT.fullmatch(plain.replace(" ", "")) and (not framed or len(plain) == 1):
         return None
