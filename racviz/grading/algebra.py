@@ -16,7 +16,7 @@ from racviz.grading.values import VARIABLE, Value
 
 NORMALISING = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none", equations=False)
 CONVERTING = ConversionConfig(interpret_as_mixed_fractions=False, interpret_contains_as_eq=False, lowercase_symbols=False)
-UNPARSED = re.compile(r"\d\.\d+\.\d|\\(?:text|ldots|foo)(?![a-zA-Z])|_\s*$|:|\d+_|\?|\"|[#&@]|\\(?:approx|in|to)(?![a-zA-Z])|\d\s+\d")
+UNPARSED = re.compile(r"\d\.\d+\.\d|\\(?:text|ldots|foo)(?![a-zA-Z])|_\s*$|:|\d+_|\?|\"|[#&@]|\\(?:approx|in|equiv|pmod|bmod)(?![a-zA-Z])|\d\s+\d")
 """Formulas that the parser takes for others: it reads 52_8 as 52, 2:1 as 2 and 2 3 as a product."""
 ADJACENT = re.compile(r"((?<![\w^_\\.])\d+(?:\.\d+)?|\))\s*(?=\(|\\(?:frac|binom|lfloor|lceil|gcd|max|min|operatorname)(?![a-zA-Z]))")
 """A number before a bracket or a fraction: the parser reads 2(3) as a mixed number, 5."""
@@ -70,7 +70,7 @@ def parsed(latex: str) -> Basic | None:
     latex = re.sub(r"\\log_\s*\{?e\}?(?![a-z])", r"\\ln", ADJACENT.sub(r"\1\\cdot ", latex))
     latex = re.sub(r"_\s*(\w)(?!\w)|_\s*(\d)", r"_{\1\2}", latex)
     latex = PRIMES.sub(lambda m: f"{m[1]}_{{{'p' * len(m[2])}}}", latex)
-    if UNPARSED.search(latex.replace("&", "") if "matrix" in latex else latex):
+    if UNPARSED.search(latex.replace("&", "|") if "matrix" in latex else latex):
         return None
     try:
         found = latex2sympy(normalize_latex(latex, NORMALISING), is_real=True, convert_degrees=False, conversion_config=CONVERTING,
@@ -78,6 +78,8 @@ def parsed(latex: str) -> Basic | None:
         if not isinstance(found, Basic | sympy.MatrixBase):
             return None
         found = found.xreplace({number: Rational(str(number)) for number in found.atoms(Float)})
+        if any(rate.expr.free_symbols.isdisjoint(rate.variables) for rate in found.atoms(sympy.Derivative)):
+            return None  # dy/dx of a y that is nowhere defined, which sympy would evaluate as 0
         found = found.subs({Symbol("i", real=True): I, Symbol("i"): I}).doit()
         return found.xreplace({symbol: Symbol(symbol.name, real=True) for symbol in found.free_symbols})
     except Exception:  # of every kind, for what is no mathematics
