@@ -12,17 +12,32 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy, no
 from math_verify import verify
 from sympy import Basic, Expr, Float, I, Interval, Rational, Reals, S, Symbol, oo
 
+from racviz.grading.normalising import ROW
 from racviz.grading.values import VARIABLE, Value
 
-NORMALISING = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none", equations=False)
+NORMALISING = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none", equations=False
+)
 CONVERTING = ConversionConfig(interpret_as_mixed_fractions=False, interpret_contains_as_eq=False, lowercase_symbols=False)
-UNPARSED = re.compile(r"\d\.\d+\.\d|\\(?:text|ldots|foo)(?![a-zA-Z])|_\s*$|:|\d+_|\?|\"|[#&@]|\\(?:approx|in|equiv|pmod|bmod)(?![a-zA-Z])|\d\s+\d")
+UNPARSED = re.compile(
+    r"\d\.\d+\.\d|\\(?:text|ldots|foo)(?![a-zA-Z])|_\s*$|:|\d+_|\?|\"|[#&@]|\\(?:approx|in|equiv|pmod|bmod)(?![a-zA-Z])|\d\s+\d"
+)
 """Formulas that the parser takes for others: it reads 52_8 as 52, 2:1 as 2 and 2 3 as a product."""
-ADJACENT = re.compile(r"((?<![\w^_\\.])\d+(?:\.\d+)?|\))\s*(?=\(|\\(?:frac|binom|lfloor|lceil|gcd|max|min|operatorname)(?![a-zA-Z]))")
+ADJACENT = re.compile(
+    r"((?<![\w^_\\.])\d+(?:\.\d+)?|\))\s*(?=\(|\\(?:frac|binom|lfloor|lceil|gcd|max|min|operatorname)(?![a-zA-Z]))"
+)
 """A number before a bracket or a fraction: the parser reads 2(3) as a mixed number, 5."""
 PRIMES = re.compile(r"([A-Za-z])('+)")
 DIGITS, CLOSE = 60, Rational(1, 10**50)
-POINTS = (Rational(7, 5), Rational(-13, 7), Rational(31, 11), Rational(3, 17), Rational(-41, 13), Rational(19, 3), Rational(-5, 23))
+POINTS = (
+    Rational(7, 5),
+    Rational(-13, 7),
+    Rational(31, 11),
+    Rational(3, 17),
+    Rational(-41, 13),
+    Rational(19, 3),
+    Rational(-5, 23),
+)
 
 
 class SympyAlgebra:
@@ -52,7 +67,9 @@ class SympyAlgebra:
     def same_set(self, left: Value, right: Value) -> bool:
         """True for the same set of real numbers, whether written by brackets or by inequalities."""
         if left.kind == right.kind == "interval":
-            return left.mark == right.mark and all(self.equal(a.text, b.text) for a, b in zip(left.items, right.items, strict=True))
+            return left.mark == right.mark and all(
+                self.equal(a.text, b.text) for a, b in zip(left.items, right.items, strict=True)
+            )
         names = [_variables(value) for value in (left, right)]
         if all(names) and names[0] != names[1]:
             return False
@@ -67,6 +84,7 @@ class SympyAlgebra:
 @lru_cache(maxsize=4096)
 def parsed(latex: str) -> Basic | None:
     """The formula as sympy has it, decimals as fractions, i as the imaginary unit; None where it cannot be read."""
+    latex = latex.replace(ROW, r"\\ ")
     latex = re.sub(r"\\log_\s*\{?e\}?(?![a-z])", r"\\ln", ADJACENT.sub(r"\1\\cdot ", latex))
     latex = re.sub(r"_\s*(\w)(?!\w)|_\s*(\d)", r"_{\1\2}", latex)
     latex = PRIMES.sub(lambda m: f"{m[1]}_{{{'p' * len(m[2])}}}", latex)
@@ -183,7 +201,13 @@ def _real_set(value: Value) -> sympy.Set | None:
 
 def _solved(relation: Value) -> sympy.Set | None:
     """The solutions of one inequality or a chain of them in one variable."""
-    signs = {"<": sympy.StrictLessThan, ">": sympy.StrictGreaterThan, r"\le": sympy.LessThan, r"\ge": sympy.GreaterThan, r"\ne": sympy.Unequality}
+    signs = {
+        "<": sympy.StrictLessThan,
+        ">": sympy.StrictGreaterThan,
+        r"\le": sympy.LessThan,
+        r"\ge": sympy.GreaterThan,
+        r"\ne": sympy.Unequality,
+    }
     sides = [parsed(item.text) for item in relation.items]
     marks = relation.mark.split()
     if any(side is None for side in sides) or len(set().union(*(side.free_symbols for side in sides))) != 1:
@@ -193,7 +217,12 @@ def _solved(relation: Value) -> sympy.Set | None:
         if not left.free_symbols and right.is_Symbol:
             left, right, mark = right, left, {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}.get(mark, mark)
         if left.is_Symbol and not right.free_symbols:
-            bounds = {"<": (-oo, right, True, True), ">": (right, oo, True, True), r"\le": (-oo, right, True, False), r"\ge": (right, oo, False, True)}
+            bounds = {
+                "<": (-oo, right, True, True),
+                ">": (right, oo, True, True),
+                r"\le": (-oo, right, True, False),
+                r"\ge": (right, oo, False, True),
+            }
             solved.append(Reals - sympy.FiniteSet(right) if mark == r"\ne" else Interval(*bounds[mark]))
         else:
             solved.append(signs[mark](left, right).as_set())
@@ -204,14 +233,19 @@ def _same_pieces(first: sympy.Set, second: sympy.Set) -> bool:
     """True for intervals and unions whose pieces have the same ends."""
     if S.EmptySet in (first, second):
         return False
-    pieces = [sorted(s.args if isinstance(s, sympy.Union) else (s,), key=lambda piece: float(piece.inf)) for s in (first, second)]
+    pieces = [
+        sorted(s.args if isinstance(s, sympy.Union) else (s,), key=lambda piece: float(piece.inf)) for s in (first, second)
+    ]
     if len(pieces[0]) != len(pieces[1]):
         return False
     for a, b in zip(*pieces, strict=True):
         if isinstance(a, sympy.FiniteSet) and isinstance(b, sympy.FiniteSet):
             if len(a) != len(b) or not all(any(equal(x, y) for y in b) for x in a):
                 return False
-        elif not (isinstance(a, Interval) and isinstance(b, Interval)) or (a.left_open, a.right_open) != (b.left_open, b.right_open):
+        elif not (isinstance(a, Interval) and isinstance(b, Interval)) or (a.left_open, a.right_open) != (
+            b.left_open,
+            b.right_open,
+        ):
             return False
         elif not (equal(a.start, b.start) and equal(a.end, b.end)):
             return False

@@ -33,7 +33,9 @@ WORDED = re.compile(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}")
 def _plain(text: str) -> str:
     """Without dollar signs, TeX's spaces, the frames of words in formulas, and folded white space; `{,}` is a comma."""
     text = (
-        WORDED.sub(r"\1", SPACING.sub("", WIDE.sub(" ", text.replace("{,}", ",")))).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+        WORDED.sub(r"\1", SPACING.sub("", WIDE.sub(" ", text.replace("{,}", ","))))
+        .replace("\\dfrac", "\\frac")
+        .replace("\\tfrac", "\\frac")
     )
     return " ".join(text.split())
 

@@ -118,4 +118,4 @@ def prose_candidates(text: str) -> Iterator[str]:
         yield next(group for group in formulas[-1].groups() if group is not None)
         return
     if numbers := NUMBER.findall(text):
-        yield numbers[-1]
+        yield numbers[-1].strip()

@@ -10,7 +10,7 @@ from racviz.grading.boxes import final_boxes, has_cut_box, prose_candidates
 from racviz.grading.units import canonical, compatible
 from racviz.grading.values import Value, readings
 
-LONGEST = 20_000
+LONGEST = 4_000
 """Characters of a value that are read; what is longer is compared as text."""
 
 
@@ -77,7 +77,9 @@ def same(key: Value, given: Value, algebra: Algebra) -> bool:
     if kinds <= {"equation", "relation"} and _equations(key, given, algebra):
         return True
     if kinds & REAL_SETS and kinds <= REAL_SETS | {"relation", "tuple", "set", "list", "atom"}:
-        return algebra.same_set(key, given) or (key.kind == given.kind == "union" and _match([*key.items], [*given.items], algebra))
+        return algebra.same_set(key, given) or (
+            key.kind == given.kind == "union" and _match([*key.items], [*given.items], algebra)
+        )
     if kinds == {"atom"}:
         return equal_atoms(key.text, given.text, algebra)
     return False
@@ -90,7 +92,11 @@ def _boxes(key: Value, given: Value, algebra: Algebra) -> bool:
     """Several boxes are a list, or one value in every box; the right value in one of them is not enough."""
     if all(same(key, box, algebra) for box in given.items):
         return True
-    return same(key, Value("list", given.text, given.items, ","), algebra) if key.kind in ("list", "set", "tuple", "words", "option") else False
+    return (
+        same(key, Value("list", given.text, given.items, ","), algebra)
+        if key.kind in ("list", "set", "tuple", "words", "option")
+        else False
+    )
 
 
 def _labels(key: Value, given: Value, algebra: Algebra) -> bool | None:
@@ -103,9 +109,14 @@ def _labels(key: Value, given: Value, algebra: Algebra) -> bool | None:
     for labelled, other in ((key, given), (given, key)):
         if labelled.kind == "label":
             if other.kind in ("equation", "relation"):
-                return _equations(key, given, algebra) or (other.kind == "relation" and algebra.same_set(labelled.items[0], other))
+                return _equations(key, given, algebra) or (
+                    other.kind == "relation" and algebra.same_set(labelled.items[0], other)
+                )
             if other.kind == "list" and labelled.items[0].kind != "list" and any(item.kind == "label" for item in other.items):
-                return _collections(*(Value("list", v.text, (v,), ",") if v is labelled else v for v in (key, given)), algebra) or False
+                return (
+                    _collections(*(Value("list", v.text, (v,), ",") if v is labelled else v for v in (key, given)), algebra)
+                    or False
+                )
             return same(labelled.items[0], given, algebra) if labelled is key else same(key, labelled.items[0], algebra)
     return None
 
@@ -129,7 +140,11 @@ def _chains(key: Value, given: Value, algebra: Algebra) -> bool | None:
         elif any(sign != "=" for sign in signs):
             exact = list(range(next(k for k, sign in enumerate(signs) if sign != "=") + 1))
         last = chain.items[exact[-1]]
-        numeric = [chain.items[k] for k in exact[:-1] if chain.items[k].kind == "atom" and not re.search(r"(?<!\\)\b[a-zA-Z]", chain.items[k].text)]
+        numeric = [
+            chain.items[k]
+            for k in exact[:-1]
+            if chain.items[k].kind == "atom" and not re.search(r"(?<!\\)\b[a-zA-Z]", chain.items[k].text)
+        ]
         return all(same(other, part, algebra) if not swap else same(part, other, algebra) for part in (*numeric, last))
     return None
 
@@ -146,7 +161,9 @@ def _options(key: Value, given: Value, algebra: Algebra) -> bool | None:
             return None if not option.items else False
         if other.kind == "words" and not option.items:
             return other.text == option.mark
-        return bool(option.items) and same(option.items[0] if option is key else key, option.items[0] if option is given else given, algebra)
+        return bool(option.items) and same(
+            option.items[0] if option is key else key, option.items[0] if option is given else given, algebra
+        )
     return None
 
 
@@ -203,12 +220,16 @@ def _written(key: Value, given: Value, algebra: Algebra) -> bool:
     if listed and other.kind == "words" and all(v.kind == "option" and not v.items for v in listed.items):
         return "".join(v.mark for v in listed.items) == other.text
     if listed and other.kind == "words" and all(v.kind == "words" for v in listed.items):
-        return re.findall(r"\w+", other.text.replace(" and ", " ")) == [w for v in listed.items for w in re.findall(r"\w+", v.text)]
+        return re.findall(r"\w+", other.text.replace(" and ", " ")) == [
+            w for v in listed.items for w in re.findall(r"\w+", v.text)
+        ]
     if {key.kind, given.kind} <= {"words", "atom"}:
         if key.kind == given.kind:
             return _punctuated(key) == _punctuated(given)
         letters, formula = (key.text, given.text)[:: 1 if key.kind == "words" else -1]
-        return _tight(letters) == _tight(formula) or (bool(re.fullmatch(r"[a-z]{2,4}", letters)) and algebra.equal(key.text, given.text))
+        return _tight(letters) == _tight(formula) or (
+            bool(re.fullmatch(r"[a-z]{2,4}", letters)) and algebra.equal(key.text, given.text)
+        )
     return False
 
 
@@ -223,7 +244,10 @@ def _ratios(key: Value, given: Value, algebra: Algebra) -> bool:
     if all(re.fullmatch(r"\d{1,2}:[0-5]\d", v.text) for v in (key, given)):
         return key.text.lstrip("0") == given.text.lstrip("0")
     first, second = (v.items[0].text for v in (key, given))
-    return all(equal_atoms(f"({a.text})\\cdot ({second})", f"({b.text})\\cdot ({first})", algebra) for a, b in zip(key.items, given.items, strict=True))
+    return all(
+        equal_atoms(f"({a.text})\\cdot ({second})", f"({b.text})\\cdot ({first})", algebra)
+        for a, b in zip(key.items, given.items, strict=True)
+    )
 
 
 def _collections(key: Value, given: Value, algebra: Algebra) -> bool | None:
@@ -279,7 +303,12 @@ def _labelled(items: list[Value]) -> bool:
 def _unlabelled(items: list[Value]) -> list[Value]:
     """Values without their name, if all that have one have the same, or each has its own: `x = 1, x = 2` and `x = 1, 2`."""
     names = {item.mark for item in items if item.kind == "label"}
-    if len(names) == 1 and all(item.kind in ("label", "atom") for item in items) or _labelled(items) and len(names) == len(items):
+    if (
+        len(names) == 1
+        and all(item.kind in ("label", "atom") for item in items)
+        or _labelled(items)
+        and len(names) == len(items)
+    ):
         if any(item.kind == "label" and item.items[0].kind == "numbers" for item in items):
             return items
         return [part for item in items for part in (_spread(item.items[0]) if item.kind == "label" else (item,))]

@@ -60,15 +60,14 @@ def _compatible(char: str) -> str:
 GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 """A group in braces, nested up to three deep."""
 LAYOUT = [
-    (r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in|mu|baselineskip)\s*\]|\\\\\*|\\cr(?![a-zA-Z])", r"\\\\ "),
-    (r"(?<!\\)\\(?:left|right)\.(?!\d)", ""),
+    (r"\\(?:left|right)\s*\.", ""),
     (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|large|Large|LARGE|huge|Huge|hfill|nobreak|notag|hline|bf|it)"
      r"(?![a-zA-Z])", ""),
     (r"\\(?:label|tag|hspace|vspace|hskip|phantom|vphantom|hphantom|color)\*?\{[^{}]*\}", ""),
     (r"(?<=\d),\s*\\!\s*(?=\d)", "{,}"), (r"\\!", ""),
     (r"\\frac\{\s*\\(?:text|mathrm)\{([^{}]*)\}\s*\}\{\s*\\(?:text|mathrm)\{([^{}]*)\}\s*\}", r"\\text{\1/\2}"),
-    (r"(?<!\\)\\[ \t\n,;:>]|~|\\(?:quad|qquad|enspace|thinspace|thickspace|medspace|nbsp)(?![a-zA-Z])|&nbsp;|&ensp;", " "),
-    (r"(?<!\\)\\[()\[\]]", " "),
+    (r"\\[ \t\n,;:>]|~|\\(?:quad|qquad|enspace|thinspace|thickspace|medspace|nbsp)(?![a-zA-Z])|&nbsp;|&ensp;", " "),
+    (r"\\[()\[\]]", " "),
     (r"\\(?:textcolor|colorbox)\{[^{}]*\}" + GROUP, r"{\1}"),
     (r"\\(?:bf|it|rm|sf|tt)(?![a-zA-Z])\s*", ""),
     (r"\\(?:mbox|hbox|textnormal|textrm|textbf|textit|textsf|texttt|textup|emph|textsc)\s*(?=\{)", r"\\text"),
@@ -95,6 +94,9 @@ LAYOUT = [
     (r"\^\s*\(([^()]*)\)", r"^{\1}"), (r"\^\s*-\s*(\w)", r"^{-\1}"), (r"\\text\{\s*([A-Za-z])\s*\}(?=\s*[=<>^_+])", r"\1"),
 ]  # fmt: skip
 COMPILED: list[tuple[re.Pattern, str]] = [(re.compile(pattern), into) for pattern, into in LAYOUT]
+ROW = "¶"
+"""Stands for the end of a matrix's row, whose backslashes would be taken for those of commands."""
+ROW_END = re.compile(r"\\\\(?:\*|\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in|mu|baselineskip)\s*\])?|\\cr(?![a-zA-Z])")
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z,;!(){}\[\]%$])")
 DOLLARS = re.compile(r"(?<!\\)\$")
 FIRST = r"(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|\d|[a-zA-Z]|\\(?!frac|sqrt)[a-zA-Z]+)"
@@ -104,8 +106,10 @@ SQUARE_ROOT = re.compile(r"\\sqrt\s*(\[[^\]]*\])?\s*(\d|[a-zA-Z]|\\(?:pi|alpha|t
 
 def normal(text: str) -> str:
     """A formula in one spelling: without layout, with braces round arguments, plain signs and single spaces."""
-    text = plain_unicode(text).replace("\r", "\n")
-    if "\\begin" not in text:
+    text = " ".join(plain_unicode(text).split())
+    if "\\begin" in text:
+        text = ROW_END.sub(f" {ROW} ", text)
+    else:
         text = DOUBLED.sub(lambda _: "\\", text)
     text = DOLLARS.sub(_dollar(text), text)
     for _ in range(2):  # frames stand inside frames

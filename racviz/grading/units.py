@@ -13,7 +13,30 @@ NAMES = {
     "penny": "pennies pence",
 }  # fmt: skip
 CANONICAL = {spelling: name for name, others in NAMES.items() for spelling in (name, *others.split())}
-SYMBOLS = {"cm", "mm", "km", "kg", "mg", "ft", "yd", "lb", "lbs", "oz", "mph", "mL", "ml", "kph", "min", "hrs", "hr", "sec", "rad", "Hz", "mol", "kJ"}
+SYMBOLS = {
+    "cm",
+    "mm",
+    "km",
+    "kg",
+    "mg",
+    "ft",
+    "yd",
+    "lb",
+    "lbs",
+    "oz",
+    "mph",
+    "mL",
+    "ml",
+    "kph",
+    "min",
+    "hrs",
+    "hr",
+    "sec",
+    "rad",
+    "Hz",
+    "mol",
+    "kJ",
+}
 """Units that are one even outside a text frame, where letters else are variables."""
 MONEY = {r"\$": "dollar", "$": "dollar", "€": "euro", "£": "sterling", "¥": "yen", "₹": "rupee", "Rs.": "rupee", "Rs": "rupee", "USD": "dollar",
          "US$": "dollar", "EUR": "euro", r"\pounds": "sterling", r"\euro": "euro"}  # fmt: skip
@@ -22,7 +45,12 @@ SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "b
 
 def canonical(unit: str) -> str:
     """The one name of a unit: `square feet`, `sq. ft.` and `ft^2` are `ft^2`; unknown words stay, in the singular."""
-    unit = re.sub(r"\\(?:text|operatorname)\s*|[{}]|\\ ", " ", unit).replace("\\degree", " degree ").replace("\\cdot", " ").strip(" .,")
+    unit = (
+        re.sub(r"\\(?:text|operatorname)\s*|[{}]|\\ ", " ", unit)
+        .replace("\\degree", " degree ")
+        .replace("\\cdot", " ")
+        .strip(" .,")
+    )
     unit = re.sub(r"\s*(?:\bper\b|/)\s*", " / ", re.sub(r"\^\s*(-?\d)", r"^\1 ", unit))
     unit = re.sub(r"\bpounds? sterling\b", "sterling", unit)
     words: list[str] = []
@@ -49,7 +77,9 @@ def canonical(unit: str) -> str:
         words.append(power.replace("^2", "square").replace("^3", "cubic"))
     if words[:1] == ["degree"] and len(words) > 1 and words[1] in ("C", "F", "K"):
         words = words[1:]
-    return {"km / h": "km/h", "kmh": "km/h", "kph": "km/h", "kmph": "km/h", "mi / h": "mph"}.get(" ".join(words), " ".join(words))
+    return {"km / h": "km/h", "kmh": "km/h", "kph": "km/h", "kmph": "km/h", "mi / h": "mph"}.get(
+        " ".join(words), " ".join(words)
+    )
 
 
 def _name(word: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from racviz.grading.normalising import normal
+from racviz.grading.normalising import ROW, normal
 from racviz.grading.splitting import enclosed, split
 from racviz.grading.units import CANONICAL, MONEY, SCALES, SYMBOLS, canonical
 
@@ -62,7 +62,7 @@ SEPARATOR = re.compile(
 RELATION = re.compile(r"<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\ne(?![a-zA-Z])")
 EQUALS = re.compile(r"(?<![<>!:\\])=|\\approx(?![a-zA-Z])")
 UNION, MINUS, IN = (re.compile(rf"\\(?:{name})(?![a-zA-Z])") for name in ("cup|bigcup", "setminus", "in"))
-COMMA, COLON, BAR, ROW, CELL = (re.compile(p) for p in ("[,;]", ":", r"\||:", r"\\\\", "&"))
+COMMA, COLON, BAR, ROWS, CELLS = (re.compile(p) for p in ("[,;]", ":", r"\||:", ROW, "&"))
 PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-zA-Z])")
 MATRIX = re.compile(r"\\begin\{([pbB]?|small)(?:matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1(?:matrix|array)\}", re.DOTALL)
 NUMBER_SETS = re.compile(r"\\mathbb\{([RNZQC])\}")
@@ -90,7 +90,11 @@ def _bare(text: str) -> str:
         text = re.sub(r"^(?:\\approx|\\Rightarrow|\\implies|\\therefore|\\to)(?![a-zA-Z])", "", text).strip()
         if (inner := enclosed(text, "{", "}")) is not None:
             text = inner
-        if (inner := enclosed(text, r"\text{", "}")) is not None and "{" not in inner and not re.fullmatch(r"(?!.*\b(?:and|or)\b)[A-Za-z' -]*", inner):
+        if (
+            (inner := enclosed(text, r"\text{", "}")) is not None
+            and "{" not in inner
+            and not re.fullmatch(r"(?!.*\b(?:and|or)\b)[A-Za-z' -]*", inner)
+        ):
             text = inner
         if text == before:
             break
@@ -127,13 +131,21 @@ def _framed(text: str, depth: int) -> Value | None:
     lead = LEAD.match(shorter)
     if lead and (shorter.startswith(r"\text{") != bool(lead[2])) and not re.match(r"\\text\{[^{}]*\}$", shorter):
         lead = None
-    if lead and not CHANGING & set(re.findall(r"[a-z]+", lead[1].lower())) and (re.search(r"[\d\\]", lead[3]) or STATING.search(lead[1])):
+    if (
+        lead
+        and not CHANGING & set(re.findall(r"[a-z]+", lead[1].lower()))
+        and (re.search(r"[\d\\]", lead[3]) or STATING.search(lead[1]))
+    ):
         return read(lead[3], depth)
     return read(shorter, depth) if shorter != text and shorter else None
 
 
-OPTION = re.compile(r"(?:\\text\{\s*)?(?:\(([A-Z])\)|([A-Z])(?:[.):](?=\s|\}|$)|$|(?=\s*\})))\s*[.:]?\s*(\})?\s*[.:]?\s*(.*)$", re.DOTALL)
-FORMULA_GOES_ON = re.compile(r"[=+*/^<>_,;(:!|']|-\s|\\(?:cup|cap|le|ge|ne|in|cdot|times|pm|text\{\s*(?:and|or|,)|land|lor|to|subset|ldots)")
+OPTION = re.compile(
+    r"(?:\\text\{\s*)?(?:\(([A-Z])\)|([A-Z])(?:[.):](?=\s|\}|$)|$|(?=\s*\})))\s*[.:]?\s*(\})?\s*[.:]?\s*(.*)$", re.DOTALL
+)
+FORMULA_GOES_ON = re.compile(
+    r"[=+*/^<>_,;(:!|']|-\s|\\(?:cup|cap|le|ge|ne|in|cdot|times|pm|text\{\s*(?:and|or|,)|land|lor|to|subset|ldots)"
+)
 
 
 def _option(text: str, depth: int) -> Value | None:
@@ -169,9 +181,13 @@ def _pronounced(text: str) -> bool:
     return len(re.findall(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}", re.sub(r"\\text", " ", text))) > 6 and not re.search(r"[\d=<>]", text)
 
 
-DIGITS = re.compile(r"\(?(?:\\text\{)?([0-9A-Z]+(?:\.[0-9A-Z]+)?)\}?\)?_\s*\{?\s*\(?(\d+|(?:\\text\{)?\s*[a-z]+\s*\}?)\)?\s*\}?")
+DIGITS = re.compile(
+    r"\(?(?:\\text\{)?([0-9A-Z]+(?:\.[0-9A-Z]+)?)\}?\)?_\s*\{?\s*\(?(\d+|(?:\\text\{)?\s*[a-z]+\s*\}?)\)?\s*\}?"
+)
 IN_BASE = re.compile(r"\(?([0-9A-Z]+)\)?\s*(?:\\text\{)?\s*(?:\(?\s*in\s*)?\(?base[ -]*\}?\s*(\d+)\)?\}?")
-BASES = {word: str(k) for k, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())} | {"sixteen": "16"}
+BASES = {
+    word: str(k) for k, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+} | {"sixteen": "16"}
 
 
 def _based(text: str, depth: int) -> Value | None:
@@ -222,7 +238,9 @@ def _equated(text: str, parts: list[str], marks: list[str], depth: int) -> Value
         value = read(values[0], depth)
         names = [part.strip() for part in name.strip("()").split(",")]
         if name.startswith("(") and value.kind == "tuple" and len(names) == len(value.items):
-            return Value("list", text, tuple(Value("label", text, (v,), n) for n, v in zip(names, value.items, strict=True)), ",")
+            return Value(
+                "list", text, tuple(Value("label", text, (v,), n) for n, v in zip(names, value.items, strict=True)), ","
+            )
         return Value("label", text, (value,), name)
     return Value("equation", text, tuple(Value("atom", part) for part in parts))
 
@@ -278,8 +296,8 @@ def _bracketed(text: str, depth: int) -> Value | None:
 
 
 def _matrix(body: str, text: str, depth: int) -> Value:
-    rows = [row for row in split(body, ROW)[0] if row]
-    cells = [Value("tuple", row, tuple(read(cell, depth) for cell in split(row, CELL)[0])) for row in rows]
+    rows = [row for row in split(body, ROWS)[0] if row]
+    cells = [Value("tuple", row, tuple(read(cell, depth) for cell in split(row, CELLS)[0])) for row in rows]
     return Value("matrix", text, tuple(cells))
 
 
@@ -304,7 +322,9 @@ def _worded(text: str, depth: int) -> Value | None:
     """Words and letters, compared as written; a number's word is the number."""
     framed = r"\text{" in text
     plain = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
-    plain = re.sub(r"^(?:an?|[Tt]he|An|A(?= [a-z]{3})(?! and| or))\s+(?=[A-Za-z]{2})", "", " ".join(plain.split()).strip(" .!\"'`"))
+    plain = re.sub(
+        r"^(?:an?|[Tt]he|An|A(?= [a-z]{3})(?! and| or))\s+(?=[A-Za-z]{2})", "", " ".join(plain.split()).strip(" .!\"'`")
+    )
     if not re.fullmatch(r"[A-Za-z][A-Za-z' ./-]*", plain) or re.search(r"\\", plain):
         return None
     if (numeral := _numeral(plain.lower().replace("-", " "))) is not None:
@@ -323,13 +343,43 @@ def _signed(text: str, depth: int) -> Value | None:
     return Value("list", text, tuple(read(re.sub(r"^\+\s*", "", each), depth) for each in both), "pm")
 
 
-PREFIX = re.compile(r"^(-?)\s*(?:\\text\{)?\s*(" + "|".join(map(re.escape, sorted(MONEY, key=len, reverse=True))) + r")\s*\}?\s*(?=[\d.\\(-])(.+)$")
+PREFIX = re.compile(
+    r"^(-?)\s*(?:\\text\{)?\s*("
+    + "|".join(map(re.escape, sorted(MONEY, key=len, reverse=True)))
+    + r")\s*\}?\s*(?=[\d.\\(-])(.+)$"
+)
 FRAME = re.compile(r"\\degree(?![a-zA-Z])|\\text\{")
 TAIL_UNIT = re.compile(r"(?:\\degree\s*[CFK]?(?![a-zA-Z])|\\text\{[^{}]*\}|\^\s*\{?-?\d\}?|/|\\cdot|\s|(?<=/)[a-zA-Z]+)+")
-WORD_UNIT = re.compile(r"(.*?[\d})!])(?:(\s*)((?:[A-Za-z][A-Za-z.]*)(?:\^\{?[23]\}?)?(?:(?:\s*/\s*|\s+)[A-Za-z][A-Za-z.]*(?:\^\{?[23]\}?)?)*))")
+WORD_UNIT = re.compile(
+    r"(.*?[\d})!])(?:(\s*)((?:[A-Za-z][A-Za-z.]*)(?:\^\{?[23]\}?)?(?:(?:\s*/\s*|\s+)[A-Za-z][A-Za-z.]*(?:\^\{?[23]\}?)?)*))"
+)
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "max", "min", "gcd", "lcm", "det", "mod", "sqrt"}
-NO_UNIT = {"and", "or", "if", "for", "where", "mod", "is", "are", "when", "with", "not", "to", "base", "of", "but", "such", "unless", "than", "minus", "plus", "times"}
-COMPOUND = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:\\text\{\s*([A-Za-z.]+)\s*\}|([A-Za-z]{2,}))\s*(?:,|and|\\text\{\s*and\s*\})?")
+NO_UNIT = {
+    "and",
+    "or",
+    "if",
+    "for",
+    "where",
+    "mod",
+    "is",
+    "are",
+    "when",
+    "with",
+    "not",
+    "to",
+    "base",
+    "of",
+    "but",
+    "such",
+    "unless",
+    "than",
+    "minus",
+    "plus",
+    "times",
+}
+COMPOUND = re.compile(
+    r"\s*(-?\d+(?:\.\d+)?)\s*(?:\\text\{\s*([A-Za-z.]+)\s*\}|([A-Za-z]{2,}))\s*(?:,|and|\\text\{\s*and\s*\})?"
+)
 
 
 def _quantity(text: str, depth: int) -> Value | None:
