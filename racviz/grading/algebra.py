@@ -12,15 +12,16 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy, no
 from math_verify import verify
 from sympy import Basic, Expr, Float, I, Interval, Rational, Reals, S, Symbol, oo
 
+from racviz.grading.formulas import VARIABLE
+from racviz.grading.kinds import Value
 from racviz.grading.normalising import ROW
-from racviz.grading.values import VARIABLE, Value
 
 NORMALISING = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none", equations=False
 )
 CONVERTING = ConversionConfig(interpret_as_mixed_fractions=False, interpret_contains_as_eq=False, lowercase_symbols=False)
 UNPARSED = re.compile(
-    r"\d\.\d+\.\d|\\(?:text|ldots|foo)(?![a-zA-Z])|_\s*$|:|\d+_|\?|\"|[#&@]|\\(?:approx|in|equiv|pmod|bmod)(?![a-zA-Z])|\d\s+\d"
+    r"\d\.\d+\.\d|\\(?:text|ldots|foo)(?![a-zA-Z])|_\s*$|:|\d+_|\?|\"|[#&@]|\\(?:angle|measuredangle|triangle|widehat|parallel|perp|cong|approx|in|equiv|pmod|bmod)(?![a-zA-Z])|\d\s+\d"
 )
 """Formulas that the parser takes for others: it reads 52_8 as 52, 2:1 as 2 and 2 3 as a product."""
 ADJACENT = re.compile(

@@ -98,7 +98,8 @@ SENTENCE = re.compile(r"(?<=[a-zA-Z0-9)}$*])[.!](?:\s|$)")
 def prose_candidates(text: str) -> Iterator[str]:
     """Candidates for the answer of a text without boxes, best first.
 
-    The line after `####`; the text inside answer tags; what follows the last "answer is"; the whole of a single line; the last formula; the last number.
+    The line after `####`; the text inside answer tags; the words after the last "answer is"; the whole of a single line;
+    the last formula; the last number.
     """
     text = text.strip()
     if marked := MARKED.findall(text):

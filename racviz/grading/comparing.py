@@ -1,60 +1,10 @@
 """Compare two values by their kinds; an algebra decides about formulas and sets of real numbers."""
 
 import re
-from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
-from fractions import Fraction
-from typing import Protocol
 
-from racviz.grading.boxes import final_boxes, has_cut_box, prose_candidates
+from racviz.grading.atoms import Algebra, equal_atoms, number_of, tight
+from racviz.grading.kinds import Value
 from racviz.grading.units import canonical, compatible
-from racviz.grading.values import Value, readings
-
-LONGEST = 4_000
-"""Characters of a value that are read; what is longer is compared as text."""
-
-
-class Algebra(Protocol):
-    """Decisions that need computer algebra."""
-
-    def equal(self, left: str, right: str) -> bool:
-        """True for formulas that are equal exactly."""
-
-    def same_equation(self, left: Sequence[str], right: Sequence[str], sign: str) -> bool:
-        """True for equations or inequalities with the same solutions."""
-
-    def same_set(self, left: Value, right: Value) -> bool:
-        """True for the same set of real numbers."""
-
-
-def given_answers(answer: str) -> list[Value]:
-    """Readings of the final answer in a text; boxes that are joined are one list, and one value if all hold the same."""
-    boxed = final_boxes(answer)
-    if boxed is None:
-        if has_cut_box(answer):
-            return []
-        candidate = next(filter(_plausible, prose_candidates(answer)), None)
-        return readings(candidate) if candidate and len(candidate) <= LONGEST else []
-    if len(boxed) == 1:
-        return readings(boxed[0]) if len(boxed[0]) <= LONGEST else []
-    if sum(map(len, boxed)) > LONGEST:
-        return []
-    parts = tuple(readings(box)[0] for box in boxed)
-    return [Value("boxes", " | ".join(boxed), parts)]
-
-
-def _plausible(candidate: str) -> bool:
-    """True for a text short enough to be a value with a few words, False for a sentence of several."""
-    words = re.findall(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}", re.sub(r"\\text", " ", candidate))
-    return bool(candidate.strip()) and len(words) <= (4 if not re.search(r"\b(?:is|are|equals)\b", candidate) else 12)
-
-
-def right(key: str, answer: str, algebra: Algebra) -> bool:
-    """True if the final answer in a text means what the key means."""
-    if len(key) > LONGEST:
-        return False
-    keys = readings(key)
-    return any(same(wanted, given, algebra) for given in given_answers(answer) for wanted in keys)
 
 
 def same(key: Value, given: Value, algebra: Algebra) -> bool:
@@ -102,7 +52,7 @@ def _boxes(key: Value, given: Value, algebra: Algebra) -> bool:
 def _labels(key: Value, given: Value, algebra: Algebra) -> bool | None:
     """`x = 5` is 5 and is not `y = 5`."""
     if key.kind == given.kind == "label":
-        names = _tight(key.mark), _tight(given.mark)
+        names = tight(key.mark), tight(given.mark)
         if names[0] == names[1] or set(names) == {"y", "f(x)"}:
             return same(key.items[0], given.items[0], algebra)
         return _equations(key, given, algebra)
@@ -119,11 +69,6 @@ def _labels(key: Value, given: Value, algebra: Algebra) -> bool | None:
                 )
             return same(labelled.items[0], given, algebra) if labelled is key else same(key, labelled.items[0], algebra)
     return None
-
-
-def _tight(text: str) -> str:
-    """Without the white space that parts neither two letters nor two digits."""
-    return re.sub(r"\s+(?![\da-zA-Z])|(?<![\da-zA-Z])\s+", "", text)
 
 
 def _chains(key: Value, given: Value, algebra: Algebra) -> bool | None:
@@ -227,7 +172,7 @@ def _written(key: Value, given: Value, algebra: Algebra) -> bool:
         if key.kind == given.kind:
             return _punctuated(key) == _punctuated(given)
         letters, formula = (key.text, given.text)[:: 1 if key.kind == "words" else -1]
-        return _tight(letters) == _tight(formula) or (
+        return tight(letters) == tight(formula) or (
             bool(re.fullmatch(r"[a-z]{2,4}", letters)) and algebra.equal(key.text, given.text)
         )
     return False
@@ -347,25 +292,3 @@ def _equations(key: Value, given: Value, algebra: Algebra) -> bool:
     if sign == other and algebra.same_equation(left, right_, sign):
         return True
     return flipped.get(sign) == other and algebra.same_equation(left, right_[::-1], sign)
-
-
-def number_of(text: str) -> Fraction | None:
-    """The number that a plain decimal or fraction is, exactly; None for other formulas."""
-    plain = re.sub(r"^([+-]?)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}$", r"\1\2/\3", text.strip())
-    plain = re.sub(r"^([+-])\s*(?=[\d.])", r"\1", plain).removeprefix("+")
-    if not re.fullmatch(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:/\d+)?", plain, re.ASCII) or len(plain) > 4000:
-        return None
-    over, _, under = plain.partition("/")
-    try:
-        value = Fraction(Decimal(over))
-        return value / int(under) if under else value
-    except (InvalidOperation, ZeroDivisionError, ValueError):
-        return None
-
-
-def equal_atoms(left: str, right_: str, algebra: Algebra) -> bool:
-    """True for equal formulas: plain numbers by value, others by the algebra."""
-    if left == right_ or _tight(left) == _tight(right_):
-        return bool(left)
-    numbers = number_of(left), number_of(right_)
-    return numbers[0] == numbers[1] if None not in numbers else algebra.equal(left, right_)

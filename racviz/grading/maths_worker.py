@@ -15,7 +15,7 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     from racviz.grading.algebra import SympyAlgebra
-    from racviz.grading.comparing import right
+    from racviz.grading.judging import right
 
     logging.disable()  # it tells of every time-out that is not its own
     algebra = SympyAlgebra()

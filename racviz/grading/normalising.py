@@ -7,18 +7,22 @@ from fractions import Fraction
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎", "0123456789+-=()", strict=True))
 SYMBOLS = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ",
-    "∗": "*", "÷": r"\div ", "∕": "/", "⁄": "/", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ",
-    "≈": r"\approx ", "≃": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∈": r"\in ", "∉": r"\notin ", "∪": r"\cup ", "∩": r"\cap ",
-    "∅": r"\emptyset ", "⌀": r"\emptyset ", "∖": r"\setminus ", "ℝ": r"\mathbb{R}", "ℕ": r"\mathbb{N}", "ℤ": r"\mathbb{Z}",
-    "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "°": r"\degree ", "º": r"\degree ", "˚": r"\degree ", "′": "'", "″": "''", "…": r"\ldots ",
-    "⋯": r"\ldots ", "“": '"', "”": '"', "‘": "'", "’": "'", "∣": "|", "⟨": r"\langle ", "⟩": r"\rangle ", "√": r"\sqrt ", "∛": r"\sqrt[3]",
-    "∠": r"\angle ", "，": ",", "、": ",", "。": ".", "；": ";", "：": ":", "٬": ",", "٫": ".", "٪": r"\%", "∶": ":", "ⅈ": "i", "ⅇ": "e",
-    "→": r"\to ", "⇒": r"\Rightarrow ", "∧": r"\land ", "∨": r"\lor ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
+    "∙": r"\cdot ", "∗": "*", "÷": r"\div ", "∕": "/", "⁄": "/", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
+    "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "≃": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∈": r"\in ",
+    "∉": r"\notin ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "⌀": r"\emptyset ", "∖": r"\setminus ",
+    "ℝ": r"\mathbb{R}", "ℕ": r"\mathbb{N}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "°": r"\degree ",
+    "º": r"\degree ", "˚": r"\degree ", "′": "'", "″": "''", "…": r"\ldots ", "⋯": r"\ldots ", "“": '"', "”": '"', "‘": "'",
+    "’": "'", "∣": "|", "⟨": r"\langle ", "⟩": r"\rangle ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "∠": r"\angle ", "，": ",",
+    "、": ",", "。": ".", "；": ";", "：": ":", "٬": ",", "٫": ".", "٪": r"\%", "∶": ":", "ⅈ": "i", "ⅇ": "e", "→": r"\to ",
+    "⇒": r"\Rightarrow ", "∧": r"\land ", "∨": r"\lor ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ",
+    "⌉": r"\rceil ",
 }  # fmt: skip
-GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega".split()
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega"
+).split()
 SYMBOLS |= {chr(0x3B1 + k): f"\\{name} " for k, name in enumerate(GREEK)}
-SYMBOLS |= {chr(0x391 + k): f"\\{GREEK[k].capitalize()} " for k in (2, 3, 7, 10, 13, 15, 17, 20, 22, 23, 24)}
+SYMBOLS |= {chr(0x391 + k): f"\\{GREEK[k].capitalize()} " for k in (2, 3, 7, 10, 13, 15, 18, 20, 21, 23, 24)}
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u2061\u2062\u2063\u2064"))
 RUNS = re.compile(f"[{''.join(map(re.escape, SUPERSCRIPTS))}]+|[{''.join(map(re.escape, SUBSCRIPTS))}]+")
 VULGAR = re.compile(r"(\d?)([¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])")
@@ -61,7 +65,8 @@ GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 """A group in braces, nested up to three deep."""
 LAYOUT = [
     (r"\\(?:left|right)\s*\.", ""),
-    (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|large|Large|LARGE|huge|Huge|hfill|nobreak|notag|hline|bf|it)"
+    (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|large|Large|LARGE|huge|Huge"
+     r"|hfill|nobreak|notag|hline|bf|it)"
      r"(?![a-zA-Z])", ""),
     (r"\\(?:label|tag|hspace|vspace|hskip|phantom|vphantom|hphantom|color)\*?\{[^{}]*\}", ""),
     (r"(?<=\d),\s*\\!\s*(?=\d)", "{,}"), (r"\\!", ""),
@@ -80,7 +85,8 @@ LAYOUT = [
     (r"\\lt(?![a-zA-Z])", "<"), (r"\\gt(?![a-zA-Z])", ">"), (r"\\neq(?![a-zA-Z])|!=|\\not\s*=", r"\\ne "),
     (r"\\varnothing(?![a-zA-Z])", r"\\emptyset "), (r"\\lbrace(?![a-zA-Z])", r"\\{"), (r"\\rbrace(?![a-zA-Z])", r"\\}"),
     (r"\\lbrack(?![a-zA-Z])", "["), (r"\\rbrack(?![a-zA-Z])", "]"), (r"\\lparen(?![a-zA-Z])", "("), (r"\\rparen(?![a-zA-Z])", ")"),
-    (r"\\[lr]?vert(?![a-zA-Z])", "|"), (r"\\mid(?![a-zA-Z])", "|"), (r"\\colon(?![a-zA-Z])", ":"), (r"\\backslash(?![a-zA-Z])", r"\\setminus"),
+    (r"\\[lr]?vert(?![a-zA-Z])", "|"), (r"\\mid(?![a-zA-Z])", "|"), (r"\\colon(?![a-zA-Z])", ":"),
+    (r"\\backslash(?![a-zA-Z])", r"\\setminus"),
     (r"\\infin(?![a-zA-Z])|\\inf(?![a-zA-Z])", r"\\infty "), (r"\\(?:R|reals|Reals)(?![a-zA-Z])", r"\\mathbb{R}"),
     (r"\\(?:mathbb|Bbb|mathds)\s*([RNZQC])(?![a-zA-Z])", r"\\mathbb{\1}"), (r"\\(?:isin)(?![a-zA-Z])", r"\\in "),
     (r"\\(?:imath)(?![a-zA-Z])", "i"), (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:degree|degrees|textdegree)(?![a-zA-Z])", r"\\degree "),
@@ -138,8 +144,10 @@ NUMBERS = [
     (re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?:'\d{3})+)(?!\d)"), lambda m: m[0].replace("'", "")),
     (re.compile(r"(\d)\s*\^?\s*\{?\s*\\text\{\s*(?:st|nd|rd|th)\s*\}\s*\}?"), lambda m: m[1]),
     (re.compile(r"(\d)\s*\^\s*\{\s*(?:st|nd|rd|th)\s*\}|(\d)(?:st|nd|rd|th)(?![a-zA-Z])"), lambda m: m[1] or m[2]),
-    (re.compile(r"(?<![\d.])(\d*)\.(\d*?)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))(?![\d\\.])"), lambda m: _repeating(m[1], m[2], m[3] or m[4])),
-    (re.compile(r"(?<![\d.])(\d*)\.(\d*?)(?:(\d)\3{2,}|(\d{2,6}?)\4{2,})\s*\\ldots"), lambda m: _repeating(m[1], m[2], m[3] or m[4])),
+    (re.compile(r"(?<![\d.])(\d*)\.(\d*?)(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))(?![\d\\.])"),
+     lambda m: _repeating(m[1], m[2], m[3] or m[4])),
+    (re.compile(r"(?<![\d.])(\d*)\.(\d*?)(?:(\d)\3{2,}|(\d{2,6}?)\4{2,})\s*\\ldots"),
+     lambda m: _repeating(m[1], m[2], m[3] or m[4])),
     (re.compile(r"(?<![\w.\\}])(\d+)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}(?!\s*[\^!])"), lambda m: _mixed(*m.groups())),
     (re.compile(r"(?<![\w.\\/}^])(\d+) (\d+)/(\d+)(?![\d/^!.])"), lambda m: _mixed(*m.groups())),
 ]  # fmt: skip

@@ -41,3 +41,8 @@ def enclosed(text: str, opening: str, closing: str) -> str | None:
         if depth <= 0 and token.end() < len(text):
             return None
     return text[len(opening) : len(text) - len(closing)].strip()
+
+
+def variables(text: str) -> set[str]:
+    """Letters outside commands, but for e and i."""
+    return set(re.findall(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text))) - {"e", "i"}

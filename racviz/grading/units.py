@@ -3,14 +3,15 @@
 import re
 
 NAMES = {
-    "cm": "centimeter centimetre", "mm": "millimeter millimetre", "m": "meter metre", "km": "kilometer kilometre", "in": "inch inches",
-    "ft": "foot feet", "yd": "yard", "mi": "mile", "g": "gram", "kg": "kilogram", "mg": "milligram", "lb": "pound lbs", "oz": "ounce",
-    "s": "second sec secs", "min": "minute mins", "h": "hour hr hrs", "day": "", "week": "wk", "month": "", "year": "yr yrs",
-    "L": "liter litre l", "mL": "milliliter millilitre ml", "gal": "gallon", "dollar": "usd", "cent": "¢", "euro": "eur", "sterling": "gbp",
-    "rupee": "rs inr", "yen": "jpy", "degree": "deg", "radian": "rad", "unit": "", "N": "newton", "J": "joule", "W": "watt", "V": "volt",
-    "Hz": "hertz", "mph": "", "C": "celsius", "F": "fahrenheit", "K": "kelvin", "people": "person persons", "child": "children", "man": "men",
-    "woman": "women", "a.m.": "am", "p.m.": "pm", "time": "times", "coin": "", "half": "halves", "A": "ampere amp", "Pa": "pascal", "mol": "mole",
-    "penny": "pennies pence",
+    "cm": "centimeter centimetre", "mm": "millimeter millimetre", "m": "meter metre", "km": "kilometer kilometre",
+    "in": "inch inches", "ft": "foot feet", "yd": "yard", "mi": "mile", "g": "gram", "kg": "kilogram", "mg": "milligram",
+    "lb": "pound lbs", "oz": "ounce", "s": "second sec secs", "min": "minute mins", "h": "hour hr hrs", "day": "",
+    "week": "wk", "month": "", "year": "yr yrs", "L": "liter litre l", "mL": "milliliter millilitre ml", "gal": "gallon",
+    "dollar": "usd", "cent": "¢", "euro": "eur", "sterling": "gbp", "rupee": "rs inr", "yen": "jpy", "degree": "deg",
+    "radian": "rad", "unit": "", "N": "newton", "J": "joule", "W": "watt", "V": "volt", "Hz": "hertz", "mph": "",
+    "C": "celsius", "F": "fahrenheit", "K": "kelvin", "people": "person persons", "child": "children", "man": "men",
+    "woman": "women", "a.m.": "am", "p.m.": "pm", "time": "times", "coin": "", "half": "halves", "A": "ampere amp",
+    "Pa": "pascal", "mol": "mole", "penny": "pennies pence",
 }  # fmt: skip
 CANONICAL = {spelling: name for name, others in NAMES.items() for spelling in (name, *others.split())}
 SYMBOLS = {
@@ -38,8 +39,10 @@ SYMBOLS = {
     "kJ",
 }
 """Units that are one even outside a text frame, where letters else are variables."""
-MONEY = {r"\$": "dollar", "$": "dollar", "€": "euro", "£": "sterling", "¥": "yen", "₹": "rupee", "Rs.": "rupee", "Rs": "rupee", "USD": "dollar",
-         "US$": "dollar", "EUR": "euro", r"\pounds": "sterling", r"\euro": "euro"}  # fmt: skip
+MONEY = {
+    r"\$": "dollar", "$": "dollar", "€": "euro", "£": "sterling", "¥": "yen", "₹": "rupee", "Rs.": "rupee", "Rs": "rupee",
+    "USD": "dollar", "US$": "dollar", "EUR": "euro", r"\pounds": "sterling", r"\euro": "euro",
+}  # fmt: skip
 SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 

@@ -17,11 +17,13 @@ from racviz.grading.boxes import boxes, final_boxes, prose_candidates
         (r"\boxed{\boxed{5}}", ["5"]), (r"\boxed{\{1, 2\}}", [r"\{1, 2\}"]), ("\x08oxed{5}", ["5"]), (r"\boxed {5}", ["5"]),
         (r"\boxed{\frac{1}{2}}", [r"\frac{1}{2}"]), (r"\boxed{a\}b}", [r"a\}b"]),
         (r"First \boxed{7}, then the total is \boxed{42}.", ["42"]), (r"\boxed{3}, no: \boxed{4}", ["4"]),
-        (r"\boxed{2} or \boxed{3}", ["2", "3"]), (r"$\boxed{2}$, or else $\boxed{3}$", ["2", "3"]), (r"\boxed{2}\text{ or }\boxed{3}", ["2", "3"]),
+        (r"\boxed{2} or \boxed{3}", ["2", "3"]), (r"$\boxed{2}$, or else $\boxed{3}$", ["2", "3"]),
+        (r"\boxed{2}\text{ or }\boxed{3}", ["2", "3"]),
         ("\\boxed{2}\n\n$$\\boxed{3}$$", ["2", "3"]), (r"\boxed{1}, \boxed{2} and \boxed{3}", ["1", "2", "3"]),
         (r"x=\boxed{2}, y=\boxed{3}", ["2", "3"]), (r"\boxed{1} wrong. \boxed{2}; \boxed{3}", ["2", "3"]),
         (r"\boxed{5}\boxed{}", ["5"]), (r"\boxed{5} \boxed{\text{}} \boxed{\ldots}", ["5"]), (r"\boxed{} then \boxed{5}", ["5"]),
-        (r"put it in \boxed{}", None), ("no box", None), (r"\boxed{4} or \boxed{4", None), (r"\boxed{4", None), (r"the \boxed command", None),
+        (r"put it in \boxed{}", None), ("no box", None), (r"\boxed{4} or \boxed{4", None), (r"\boxed{4", None),
+        (r"the \boxed command", None),
     ],
 )  # fmt: skip
 def test_final_boxes(text, expected):
@@ -32,7 +34,8 @@ def test_final_boxes(text, expected):
 @pytest.mark.parametrize(
     ("text", "best"),
     [
-        ("A long story.\n#### 1,234", "1,234"), ("So.\nThe answer is 10. I hope it is correct.", "10"), ("Final answer: $x = 5$", "$x = 5$"),
+        ("A long story.\n#### 1,234", "1,234"), ("So.\nThe answer is 10. I hope it is correct.", "10"),
+        ("Final answer: $x = 5$", "$x = 5$"),
         ("<answer> 7 </answer>", "7"), ("**Answer: B**", "B"), ("Evelyn", "Evelyn"), ("3.5", "3.5"),
         ("Adding up,\nwe have $a$ and \\(b+1\\) left.", "b+1"), ("First 3,\nlater 1,024 of them", "1,024"), ("nothing\nat all", None),
     ],

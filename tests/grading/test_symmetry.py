@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from racviz.grading.comparing import right
+from racviz.grading.judging import right
 
 
 @pytest.fixture(scope="module")
