@@ -86,6 +86,7 @@ class SympyAlgebra:
 def parsed(latex: str) -> Basic | None:
     """The formula as sympy has it, decimals as fractions, i as the imaginary unit; None where it cannot be read."""
     latex = latex.replace(ROW, r"\\ ")
+    latex = re.sub(r"(\d+(?:\.\d+)?)\s*\\degree(?![a-zA-Z])", r"(\1\\cdot\\frac{\\pi}{180})", latex)  # of an angle
     latex = re.sub(r"\\log_\s*\{?e\}?(?![a-z])", r"\\ln", ADJACENT.sub(r"\1\\cdot ", latex))
     latex = re.sub(r"_\s*(\w)(?!\w)|_\s*(\d)", r"_{\1\2}", latex)
     latex = PRIMES.sub(lambda m: f"{m[1]}_{{{'p' * len(m[2])}}}", latex)

@@ -140,7 +140,7 @@ def _percent(values: list[Value], left: str | None, right_: str | None, algebra:
 def _bare_letter(values: list[Value], unit: str, algebra: Algebra) -> bool:
     """`5m` is `5 \\text{ m}`."""
     for k, value in enumerate(values):
-        found = re.fullmatch(r"(.*[\d})])\s*([a-zA-Z]+)", value.text) if value.kind == "atom" else None
+        found = re.fullmatch(r"(.*[\d})])\s*([a-zA-Z]+(?:\^\{?[23]\}?)?)", value.text) if value.kind == "atom" else None
         if found and canonical(found[2]) == unit and not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", found[1])):
             pair = [Value("atom", found[1]) if k == place else v for place, v in enumerate(values)]
             return same(*pair, algebra)

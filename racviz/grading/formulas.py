@@ -139,6 +139,8 @@ def valued(text: str, inner: Reader) -> Value | None:
         return Value("numbers", text, (), found[1])
     if REALS.fullmatch(re.sub(r"\\text\{([^{}]*)\}", r"\1", text)):
         return Value("numbers", text, (), "R")
+    if re.fullmatch(r"\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{2,4}", text):  # a date
+        return Value("words", text)
     return Value("dots", text) if text == r"\ldots" else None
 
 

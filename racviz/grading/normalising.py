@@ -97,7 +97,7 @@ LAYOUT = [
     (r"(?<![a-zA-Z\\])pi(?![a-zA-Z])", r"\\pi "), (r"(?<![a-zA-Z\\])(?:infinity|infty|oo)(?![a-zA-Z])", r"\\infty "),
     (r"(?<![a-zA-Z\\])sqrt\s*(?=[({])", r"\\sqrt"), (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![a-zA-Z\\])(sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan|exp)(?=\s*[({^])", r"\\\1"),
-    (r"\^\s*\(([^()]*)\)", r"^{\1}"), (r"\^\s*-\s*(\w)", r"^{-\1}"), (r"\\text\{\s*([A-Za-z])\s*\}(?=\s*[=<>^_+])", r"\1"),
+    (r"\^\s*\(([^()]*)\)", r"^{\1}"), (r"\^\s*-\s*(\w)", r"^{-\1}"), (r"\\text\{\s*([A-Za-z])\s*\}(?=\s*[=<>+])", r"\1"),
 ]  # fmt: skip
 COMPILED: list[tuple[re.Pattern, str]] = [(re.compile(pattern), into) for pattern, into in LAYOUT]
 ROW = "¶"
@@ -138,6 +138,7 @@ def _braced(found: re.Match) -> str:
 
 
 NUMBERS = [
+    (re.compile(r"(?<=\d)\s+[xX]\s+(?=10\s*\^)"), lambda m: r"\times "),
     (re.compile(r"(?<![\d.])([1-9]\d{0,2})((?:\{,\}\d{3})+)(?!\d)"), lambda m: m[1] + m[2].replace("{,}", "")),
     (re.compile(r"(?<=\d)\{[,.]\}(?=\d)"), lambda m: "."),  # 3{,}5 is a decimal comma
     (re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?: \d{3})+)(?![\d ]|\.\d{4})"), lambda m: m[0].replace(" ", "")),

@@ -54,15 +54,11 @@ def _bare(text: str) -> str:
         before = text
         text = text.strip().strip("$").strip()
         text = re.sub(r"(?<!\\)[.,;:?]+$", "", text) if not text.endswith(r"\ldots") else text
-        text = re.sub(r"^(?:\\approx|\\Rightarrow|\\implies|\\therefore|\\to)(?![a-zA-Z])", "", text).strip()
+        text = re.sub(r"^(?:(?:\\approx|\\Rightarrow|\\implies|\\therefore|\\to)(?![a-zA-Z])|=)", "", text).strip()
         if (inner := enclosed(text, "{", "}")) is not None:
             text = inner
-        if (
-            (inner := enclosed(text, r"\text{", "}")) is not None
-            and "{" not in inner
-            and not re.fullmatch(r"(?!.*\b(?:and|or)\b)[A-Za-z' -]*", inner)
-        ):
-            text = inner
+        if framed := re.fullmatch(r"\\text\{([^{}]*)\}", text):
+            text = framed[1]
         if text == before:
             break
     return text

@@ -37,7 +37,8 @@ def framed(text: str, inner: Reader) -> Value | None:
 
 
 OPTION = re.compile(
-    r"(?:\\text\{\s*)?(?:\(([A-Z])\)|([A-Z])(?:[.):](?=\s|\}|$)|$|(?=\s*\})))\s*[.:]?\s*(\})?\s*[.:]?\s*(.*)$", re.DOTALL
+    r"(?:(?:[Oo]ption|[Cc]hoice)\s+)?(?:\\text\{\s*)?(?:\(([A-Z])\)|([A-Z])(?:[.):](?=\s|\}|$)|$|(?=\s*\})))\s*[.:]?\s*(\})?\s*[.:]?\s*(.*)$",
+    re.DOTALL,
 )
 FORMULA_GOES_ON = re.compile(
     r"[=+*/^<>_,;(:!|']|-\s|\\(?:cup|cap|le|ge|ne|in|cdot|times|pm|text\{\s*(?:and|or|,)|land|lor|to|subset|ldots)"
@@ -105,6 +106,7 @@ TAIL_UNIT = re.compile(r"(?:\\degree\s*[CFK]?(?![a-zA-Z])|\\text\{[^{}]*\}|\^\s*
 WORD_UNIT = re.compile(
     r"(.*?[\d})!])(?:(\s*)((?:[A-Za-z][A-Za-z.]*)(?:\^\{?[23]\}?)?(?:(?:\s*/\s*|\s+)[A-Za-z][A-Za-z.]*(?:\^\{?[23]\}?)?)*))"
 )
+TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "max", "min", "gcd", "lcm", "det", "mod", "sqrt"}
 NO_UNIT = {
     "and",
@@ -144,6 +146,8 @@ def quantity(text: str, inner: Reader) -> Value | None:
     if len(pieces) > 1 and "".join(piece[0] for piece in pieces) == text:
         amounts = [Value("quantity", p[0], (Value("atom", p[1]),), canonical(p[2] or p[3])) for p in pieces]
         return Value("tuple", text, tuple(amounts), "()")
+    if TRIGONOMETRIC.search(text) and r"\degree" in text:
+        return None
     if (frame := next((f for f in FRAME.finditer(text) if f.start()), None)) and TAIL_UNIT.fullmatch(text, frame.start()):
         return _scaled(text, text[: frame.start()], text[frame.start() :], inner)
     found = WORD_UNIT.fullmatch(text)
