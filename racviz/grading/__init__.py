@@ -1,4 +1,4 @@
-"""Is this answer right? Exactly, as mathematics, or by running the program that it holds.
+"""Verdicts on answers: exact, as mathematics, or by running the program that an answer holds.
 
 The embedded domains are graded exactly (numbers by value), problems with tests by running the program in a sandbox, all others as
 mathematics. Grading many answers at once starts one helper process, and one sandbox a test case.
@@ -18,7 +18,7 @@ __all__ = ["Limits", "SandboxError", "grade", "grade_all", "grader_of", "last_bo
 
 
 def grader_of(problem: Problem) -> str:
-    """How a problem's answers are graded: `program` where it has tests, `exact` in the embedded domains, else `maths`."""
+    """Name of a problem's grader: `program` where it has tests, `exact` in the embedded domains, else `maths`."""
     return "program" if problem.tests else "exact" if problem.domain in DOMAINS else "maths"
 
 
@@ -37,11 +37,25 @@ def refuse_ungradable(problems: Sequence[Problem]) -> None:
 def grade_all(
     answers: Sequence[str | None], problems: Sequence[Problem], *, limits: Limits = Limits(), unsafe: bool = False
 ) -> list[bool]:
-    """Whether each answer (the text after the thought; None where there is none) is right for its problem.
+    """Verdicts on answers, each for its problem.
 
-    limits: of each run of a program. unsafe: run programs even where the system cannot keep them from the network and from files.
+    Parameters
+    ----------
+    answers
+        Texts after the thought; None where there is none.
+    problems
+        Problems, as many as answers.
+    limits
+        Limits of each run of a program.
+    unsafe
+        Run programs even where the system cannot keep them from the network and from files.
 
-    Raises DataError for a problem without a key, SandboxError where programs must be run and cannot be contained.
+    Raises
+    ------
+    DataError
+        For a problem without a key.
+    SandboxError
+        Where programs must be run and cannot be contained.
     """
     refuse_ungradable(problems)
     right = [False] * len(answers)

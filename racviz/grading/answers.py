@@ -1,4 +1,4 @@
-"""Is this answer right? The last \\boxed{…} or the whole answer; exact but for white space and TeX's spacing, numbers by value."""
+"""Exact grading: the last \\boxed{…} or the whole answer is the key but for white space and TeX's spacing; numbers by value."""
 
 import re
 from decimal import Decimal, InvalidOperation
@@ -9,7 +9,20 @@ THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 
 def grade(answer: str | None, key: str) -> bool:
-    """Whether `answer` (the text after the thought; None where the thought never ended) is `key`."""
+    """Exact verdict on an answer.
+
+    Parameters
+    ----------
+    answer
+        The text after the thought; None where the thought never ended.
+    key
+        The wanted value.
+
+    Returns
+    -------
+    bool
+        True if every box of the final answer, or the whole text without a box, is the key.
+    """
     if answer is None:
         return False
     boxed = final_boxes(answer)  # several boxes are one answer only if each of them is the key
@@ -31,7 +44,7 @@ WORDED = re.compile(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}")
 
 
 def _plain(text: str) -> str:
-    """Without dollar signs, TeX's spaces, the frames of words in formulas, and folded white space; `{,}` is a comma."""
+    """Text without dollar signs, TeX's spaces, the frames of words in formulas, and folded white space; `{,}` is a comma."""
     text = (
         WORDED.sub(r"\1", SPACING.sub("", WIDE.sub(" ", text.replace("{,}", ","))))
         .replace("\\dfrac", "\\frac")

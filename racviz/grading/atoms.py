@@ -23,7 +23,7 @@ class Algebra(Protocol):
 
 
 def tight(text: str) -> str:
-    """Without the white space that parts neither two letters nor two digits."""
+    """Text without the white space that parts neither two letters nor two digits."""
     return re.sub(r"\s+(?![\da-zA-Z])|(?<![\da-zA-Z])\s+", "", text)
 
 

@@ -49,7 +49,7 @@ def read(text: str, depth: int = 0) -> Value:
 
 
 def _bare(text: str) -> str:
-    """Without white space, full stops, dollar signs and braces around the whole."""
+    """Text without white space, full stops, dollar signs, braces and a text frame around the whole."""
     for _ in range(8):
         before = text
         text = text.strip().strip("$").strip()
