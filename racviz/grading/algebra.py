@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, wraps
 
 import sympy
 from latex2sympy2_extended import NormalizationConfig
@@ -41,14 +41,29 @@ POINTS = (
 )
 
 
+def cautious(decide: Callable[..., bool]) -> Callable[..., bool]:
+    """Return False where sympy raises, as it does on matrices beside numbers and on sets without an order."""
+
+    @wraps(decide)
+    def decided(*arguments: object) -> bool:
+        try:
+            return decide(*arguments)
+        except Exception:  # of every kind
+            return False
+
+    return decided
+
+
 class SympyAlgebra:
     """Equality without tolerance: exact for rational numbers, else to 60 digits and confirmed to 250."""
 
+    @cautious
     def equal(self, left: str, right: str) -> bool:
         """True for formulas that are equal exactly, wherever both have a value."""
         first, second = parsed(left), parsed(right)
         return first is not None and second is not None and equal(first, second)
 
+    @cautious
     def same_equation(self, left: Sequence[str], right: Sequence[str], sign: str) -> bool:
         """True where the difference of the sides is the same but for a factor, a positive one for inequalities."""
         sides = [parsed(side) for side in (*left, *right)]
@@ -65,6 +80,7 @@ class SympyAlgebra:
         equations = [sympy.Eq(a, b, evaluate=False) for a, b in (sides[:2], sides[2:])]
         return all(verify(a, b, timeout_seconds=None) for a, b in (equations, equations[::-1]))
 
+    @cautious
     def same_set(self, left: Value, right: Value) -> bool:
         """True for the same set of real numbers, whether written by brackets or by inequalities."""
         if left.kind == right.kind == "interval":
