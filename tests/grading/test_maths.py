@@ -122,4 +122,6 @@ BORDERS = [
 def test_all_graders_together():
     problems = [Problem(str(k), "x", key) for k, (key, _, _) in enumerate(BORDERS)]
     verdicts = grade_all([answer for _, answer, _ in BORDERS], problems)
-    assert [(key, answer) for (key, answer, right), verdict in zip(BORDERS, verdicts, strict=True) if verdict is not right] == []
+    assert [
+        (key, answer) for (key, answer, right), verdict in zip(BORDERS, verdicts, strict=True) if verdict is not right
+    ] == []
