@@ -1,4 +1,4 @@
-"""Is this answer right? Exactly, as mathematics, or by running the program that it holds.
+"""Verdicts on answers: exact, as mathematics, or by running the program that an answer holds.
 
 The embedded domains are graded exactly (numbers by value), problems with tests by running the program in a sandbox, all others as
 mathematics. Grading many answers at once starts one helper process, and one sandbox a test case.
@@ -7,7 +7,8 @@ mathematics. Grading many answers at once starts one helper process, and one san
 from collections.abc import Sequence
 
 from racviz.errors import DataError
-from racviz.grading.answers import grade, last_boxed, same_base
+from racviz.grading.answers import grade
+from racviz.grading.boxes import last_boxed
 from racviz.grading.maths import MathsJudge
 from racviz.grading.programs import cases_of, program_of, run_tests
 from racviz.grading.sandbox import Limits, SandboxError
@@ -17,7 +18,7 @@ __all__ = ["Limits", "SandboxError", "grade", "grade_all", "grader_of", "last_bo
 
 
 def grader_of(problem: Problem) -> str:
-    """How a problem's answers are graded: `program` where it has tests, `exact` in the embedded domains, else `maths`."""
+    """Name of a problem's grader: `program` where it has tests, `exact` in the embedded domains, else `maths`."""
     return "program" if problem.tests else "exact" if problem.domain in DOMAINS else "maths"
 
 
@@ -41,11 +42,25 @@ def _is_nan(problem: Problem) -> bool:
 def grade_all(
     answers: Sequence[str | None], problems: Sequence[Problem], *, limits: Limits = Limits(), unsafe: bool = False
 ) -> list[bool]:
-    """Whether each answer (the text after the thought; None where there is none) is right for its problem.
+    """Verdicts on answers, each for its problem.
 
-    limits: of each run of a program. unsafe: run programs even where the system cannot keep them from the network and from files.
+    Parameters
+    ----------
+    answers
+        Texts after the thought; None where there is none.
+    problems
+        Problems, as many as answers.
+    limits
+        Limits of each run of a program.
+    unsafe
+        Run programs even where the system cannot keep them from the network and from files.
 
-    Raises DataError for a problem without a key, SandboxError where programs must be run and cannot be contained.
+    Raises
+    ------
+    DataError
+        For a problem without a key.
+    SandboxError
+        Where programs must be run and cannot be contained.
     """
     refuse_ungradable(problems)
     right = [False] * len(answers)
@@ -58,6 +73,6 @@ def grade_all(
                 right[k] = run_tests(program_of(answer), problem.tests, limits, unsafe=unsafe)
             else:
                 right[k] = grade(answer, problem.answer)
-                if kind == "maths" and not right[k] and same_base(answer, problem.answer):
+                if kind == "maths" and not right[k]:
                     right[k] = judge.equal(problem.answer, answer)
     return right

@@ -1,4 +1,4 @@
-"""Two expressions of mathematics, compared by math-verify in a process of its own.
+"""Two expressions of mathematics, compared in a process of its own, which imports math-verify and sympy.
 
 What a model writes may be 9^(9^(9^9)), on which a computer algebra system works until it is stopped, inside one product of integers
 that no signal interrupts. So the comparison runs elsewhere, with little memory, and is given up after some seconds.
@@ -35,7 +35,7 @@ class MathsJudge:
         self.close()
 
     def equal(self, gold: str, answer: str) -> bool:
-        """Whether the last box or expression of `answer` means what `gold` means; False where that cannot be told in time."""
+        """Verdict on a text: True if its final answer means the same as `gold`, False also where the time is up."""
         if self.process is None:
             self._start()
         with contextlib.suppress(OSError):  # one that has died says so by the end of its output
