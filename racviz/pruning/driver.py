@@ -30,9 +30,10 @@ from racviz.pruning.blocks import (
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.interface import Solver
 from racviz.pruning.linear import prune_linear
-from racviz.pruning.moments import SecondMoments, block_moments, describe, input_norms, summed_in
+from racviz.pruning.moments import Moment, SecondMoments, block_moments, describe, input_norms, summed_in
 from racviz.pruning.patterns import Pattern
 from racviz.pruning.solvers import solver_named
+from racviz.pruning.solvers.magnitude import unread
 from racviz.pruning.stream import batch_tokens_on, open_stream, run_block, visiting
 from racviz.pruning.workspace import Workspace
 from racviz.store import key_of
@@ -170,6 +171,8 @@ def _check_calibration(dense, calibration, statistics, mode, precision) -> None:
                 f"the calibration set {calibration.source!r} holds token {wrong}, beyond the {size} of {dense.name!r}; "
                 f"was it made with another tokenizer? {anew}"
             )
+    if not any(weights.any() for weights in calibration.weights):
+        raise ParameterError(f"every token of the calibration set {calibration.source!r} has weight 0; give some a weight > 0.")
     theirs = calibration.label.get("vocabulary")
     if theirs is not None and theirs != dense.vocabulary:
         raise DataError(
@@ -258,14 +261,22 @@ class _Run:
                 inputs = statistics.inputs_of(names[0], self.weights)
             else:
                 inputs = LinearInputs(moment.mixed(*self.weights).float(), names[0])
+            solver = self.solver
             if inputs.dead.all():
-                raise ParameterError(
-                    f"the second moment of {names[0]} is zero: it saw {moment.tokens[0]} prompt and {moment.tokens[1]} decode tokens, "
-                    f"weighted {self.weights[0]:g} and {self.weights[1]:g}; choose weights or a calibration set that leave some"
-                )
+                _check_tokens_counted(names[0], moment, self.weights)
+                solver = unread  # every input was zero: the moment ranks no weight above another
             for name in names:
-                yield prune_linear(name, linears[name], inputs, self.solver, self.pattern, self.shares[name])
+                yield prune_linear(name, linears[name], inputs, solver, self.pattern, self.shares[name])
                 bar.update()
+
+
+def _check_tokens_counted(name: str, moment: Moment, weights: tuple[float, float]) -> None:
+    """Raise ParameterError where a moment is zero because no token counts, not because the inputs were zero."""
+    if not any(tokens and weight for tokens, weight in zip(moment.tokens, weights, strict=True)):
+        raise ParameterError(
+            f"the second moment of {name} is zero: it saw {moment.tokens[0]} prompt and {moment.tokens[1]} decode tokens, "
+            f"weighted {weights[0]:g} and {weights[1]:g}; choose weights or a calibration set that leave some"
+        )
 
 
 def _finish(dense, target, rows, label, parameters, identity) -> LoadedModel:

@@ -125,6 +125,36 @@ def test_a_second_moment_that_is_zero_is_refused(tiny):
         rv.prune(tiny, prompts, prompt_weight=0, progress=False)
 
 
+def test_a_calibration_set_without_weight_is_refused(tiny):
+    whole = ragged(tiny)
+    nothing = CalibrationSet("n", whole.sequences, whole.phases, [np.zeros(len(s), np.float32) for s in whole.sequences])
+    with pytest.raises(ParameterError, match="weight 0"):
+        rv.prune(tiny, nothing, progress=False)
+
+
+@pytest.mark.parametrize("mode", ["one-pass", "sequential"])
+@pytest.mark.parametrize("method", ["sparsegpt", "alps", "wanda", "magnitude", "sparsegpt+refit", "wanda+exact"])
+def test_a_layer_of_zeros_is_no_obstacle(tiny, method, mode):
+    """v_proj of zeros: what o_proj reads is zero in every token, so magnitude decides there; all else is as ever."""
+    dense = tiny.copy()
+    attention = dense.model.model.layers[0].self_attn
+    for linear in (attention.v_proj, dense.model.model.layers[1].mlp.up_proj):
+        linear.weight.data.zero_()
+    attention.v_proj.bias.data.zero_()
+    pruned = rv.prune(dense, ragged(tiny), method=method, mode=mode, progress=False)
+    assert pruned.provenance["sparsity"] == pytest.approx(0.5 + 0.5 * (64 * 32 + 160 * 64) / weights_of(pruned), abs=1e-3)
+    report = pruned.report.set_index("layer")
+    for name in ("layers.0.self_attn.o_proj", "layers.1.mlp.down_proj"):
+        assert report.loc[name, "sparsity"] == 0.5 and report.loc[name, "calibration_error"] == 0
+        assert report.loc[name, "dead"] == report.loc[name, "columns"]
+    old, new = attention.o_proj.weight, pruned.model.model.layers[0].self_attn.o_proj.weight
+    assert old[new == 0].abs().max() <= old[new != 0].abs().min() and torch.equal(new[new != 0], old[new != 0])
+
+
+def weights_of(pruned):
+    return int((pruned.report["rows"] * pruned.report["columns"]).sum())
+
+
 @pytest.mark.parametrize("method", ["sparsegpt", "alps", "wanda", "magnitude", "sparsegpt+refit"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.2])
 def test_dead_columns_count_towards_the_sparsity_and_no_more(method, sparsity):
