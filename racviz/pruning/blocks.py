@@ -9,17 +9,23 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from racviz.architecture import text_config
 from racviz.errors import ParameterError, check
 
 MLP = re.compile(r"(^|\.)(mlp|feed_forward|ffn)(\.|$)")
 
 
 def decoder_blocks(model) -> tuple[str, nn.ModuleList]:
-    """The name and the list of the decoder blocks: the first list of modules as long as the config's number of layers."""
-    depth = model.config.get_text_config().num_hidden_layers
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return name, module
+    """The name and the list of the decoder blocks: in the language model, the first list as long as its config has layers.
+
+    A vision tower beside it may have as many blocks; it is not looked at.
+    """
+    depth = text_config(model.config).num_hidden_layers
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    for part in (decoder, model) if decoder is not None and text_config(model.config) is model.config else (decoder,):
+        for module in part.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == depth:
+                return next(name for name, other in model.named_modules() if other is module), module
     raise ParameterError(f"{type(model).__name__} has no list of {depth} decoder blocks; this architecture is not supported.")
 
 

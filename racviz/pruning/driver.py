@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
+from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
+from racviz.conformance import check_tokens
 from racviz.errors import DataError, ParameterError, check, unknown
 from racviz.models import LoadedModel
 from racviz.progress import progress_bar
@@ -107,12 +109,13 @@ def prune(
     code = "" if isinstance(method, str) else _code_of(method)
     identity = key_of(base=dense.fingerprint, parameters=parameters, code=code, shares=shares, calibration=label["fingerprint"])
     batch = batch_tokens_on(device or dense.device)
+    batches = "-".join(str(part) for part in (identity, batch, length_switch(dense.model.config)) if part is not None)
     target = dense if inplace else dense.copy()
     run = _Run(
         target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision, device, batch,
     )  # fmt: skip
     try:
-        rows = run.blocks(calibration, statistics, Workspace(workspace, f"{identity}-{batch}"), progress)
+        rows = run.blocks(calibration, statistics, Workspace(workspace, batches), progress)
     except BaseException:
         if inplace and workspace is None:  # part of it is pruned, and it is not the model that it was
             dense.fingerprint = f"{identity}-unfinished"
@@ -164,13 +167,9 @@ def _check_calibration(dense, calibration, statistics, mode, precision) -> None:
             raise ParameterError("these statistics are of another model; compute them with second_moments(dense, calibration)")
         return
     check(isinstance(calibration, CalibrationSet), "calibration", type(calibration).__name__, "a CalibrationSet")
-    size, anew = dense.model.get_input_embeddings().num_embeddings, "Make it anew with calibration_set(…, dense)."
-    for wrong in (min(int(s.min()) for s in calibration.sequences), max(int(s.max()) for s in calibration.sequences)):
-        if not 0 <= wrong < size:
-            raise DataError(
-                f"the calibration set {calibration.source!r} holds token {wrong}, beyond the {size} of {dense.name!r}; "
-                f"was it made with another tokenizer? {anew}"
-            )
+    anew = "Make it anew with calibration_set(…, dense)."
+    for ids in calibration.sequences:
+        check_tokens(dense, ids, f"the calibration set {calibration.source!r}")
     if not any(weights.any() for weights in calibration.weights):
         raise ParameterError(f"every token of the calibration set {calibration.source!r} has weight 0; give some a weight > 0.")
     theirs = calibration.label.get("vocabulary")
