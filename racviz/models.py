@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from racviz.architecture import auto_class, check_decoder, context_of
-from racviz.checkpoints import check_checkpoint, gguf
+from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
 from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, unknown
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
 from racviz.store import atomic_files, explained, hash_file, resource, write_text
@@ -85,7 +85,7 @@ class LoadedModel:
         folder = Path(folder)
         with explained("save the model in", folder):
             with atomic_files(folder) as draft:
-                with quiet():
+                with quiet(), any_generation_config(self.model, draft):
                     self.model.save_pretrained(draft)
                 self.tokenizer.save_pretrained(draft)
                 own = {"name": self.name, "fingerprint": self.fingerprint, **self.provenance}

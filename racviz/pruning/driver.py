@@ -16,6 +16,7 @@ import torch
 
 from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
+from racviz.checkpoints import check_savable
 from racviz.conformance import check_tokens
 from racviz.errors import DataError, ParameterError, check, unknown
 from racviz.models import LoadedModel
@@ -68,6 +69,7 @@ def prune(
     layer) where the numbers are not finite.
     """
     check(isinstance(dense, LoadedModel), "dense", dense, "a model from load_model")
+    check_savable(dense)
     solver, shape = solver_named(method), Pattern.parse(pattern, keep_zeros)
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
