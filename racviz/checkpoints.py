@@ -41,7 +41,7 @@ def check_checkpoint(folder: Path, name: str, weights: bool = True) -> dict[str,
         if (folder / file).is_file():
             _json(folder / file, name)
     config = _json(folder / "config.json", name)
-    if not config.get("model_type") and not config.get("auto_map"):
+    if weights and not config.get("model_type") and not config.get("auto_map"):
         raise _refusal(name, "its config.json names no model_type")
     quantised = config.get("quantization_config") or config.get("compression_config")
     if quantised:

@@ -254,7 +254,8 @@ class _Run:
         groups: dict[int, list[str]] = {}
         for name in linears:
             if name not in moments:
-                raise ParameterError(f"no token reaches {name} on this calibration set; leave it out by scope=…")
+                kind = type(self.target.model).__name__
+                raise ParameterError(f"no token reaches {name} of {kind} on this calibration set; leave it out by scope=…")
             groups.setdefault(id(moments[name]), []).append(name)
         for names in groups.values():
             moment = moments[names[0]]
