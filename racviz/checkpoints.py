@@ -24,11 +24,11 @@ def check_checkpoint(folder: Path, name: str, weights: bool = True) -> dict[str,
     Raises DataError in one line for a folder that is something else: an adapter, GGUF files, a diffusers pipeline, a quantised or
     encoder-decoder model, weights in another format, missing shards, damaged JSON.
     """
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if (folder / "adapter_config.json").is_file():
         base = _json(folder / "adapter_config.json", name).get("base_model_name_or_path")
         raise DataError(
-            f"{name!r} is an adapter (adapter_config.json) of {_shown(base)}, not a whole model; merge it into that model "
-            "(in peft, merge_and_unload) and pass the merged checkpoint."
+            f"{name!r} is an adapter (adapter_config.json) of {_shown(base)}, not a whole model; merge it into that model (in peft, "
+            "merge_and_unload) and pass the merged checkpoint, without adapter_config.json."
         )
     if (folder / "model_index.json").is_file():
         raise DataError(f"{name!r} is a pipeline of diffusers (model_index.json), not a causal language model.")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from racviz.architecture import auto_class, check_decoder, context_of
+from racviz.architecture import auto_class, check_decoder, context_of, length_switch
 from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
 from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, unknown
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
@@ -64,6 +64,22 @@ class LoadedModel:
     def context(self) -> int:
         """The longest sequence, prompt and output together, in tokens."""
         return context_of(self.model.config)
+
+    @property
+    def reach(self) -> int:
+        """The longest sequence that is generated: the context, or for longrope the original length.
+
+        Past it the whole sequence is rotated by other frequencies, keys and values from before no longer fit, and transformers and
+        vLLM each continue in a way of their own.
+        """
+        return min(self.context, length_switch(self.model.config) or self.context)
+
+    @property
+    def limit(self) -> str:
+        """`reach` in words, for messages."""
+        if self.reach < self.context:
+            return f"the {self.reach} tokens up to which its longrope generates"
+        return f"the model's context of {self.context}"
 
     @property
     def vocabulary(self) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from racviz.errors import GenerationError, ParameterError, check, unknown
+from racviz.errors import DataError, GenerationError, ParameterError, check, unknown
 
 BACKENDS = ("hf", "vllm")
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -185,24 +185,21 @@ def generate(
     check(batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
     if isinstance(backend, str):
         check_backend(backend)
-    _check_requests(loaded, requests, sampling, backend if isinstance(backend, str) else backend.name)
+    _check_requests(loaded, requests, sampling)
     return _generate(loaded, requests, sampling, batch_size, backend)
 
 
-def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling, backend: str) -> None:
-    """Raise DataError for a prompt that the model cannot read, before any is continued; ParameterError for a backend that cannot."""
-    from racviz.architecture import length_switch
-    from racviz.conformance import check_length, check_tokens
+def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling) -> None:
+    """Raise DataError for a prompt that the model cannot read or continue so far, before any is continued."""
+    from racviz.conformance import check_tokens
 
-    switch = length_switch(loaded.model.config)
     for request in requests:
         check_tokens(loaded, request.prompt_ids, f"the prompt {request.name!r}")
         longest = len(request.prompt_ids) + sampling.max_new_tokens
-        check_length(loaded, longest, f"the prompt {request.name!r} with max_new_tokens={sampling.max_new_tokens}")
-        if backend != "hf" and switch is not None and longest > switch:
-            raise ParameterError(
-                f"backend must be 'hf' for {loaded.name!r} past {switch:,} tokens; not {backend!r}: its longrope rotates short rows by "
-                "other frequencies than long ones, and vLLM has one set for all. Or lower max_new_tokens."
+        if longest > loaded.reach:
+            raise DataError(
+                f"the prompt {request.name!r} has {len(request.prompt_ids)} tokens, with max_new_tokens={sampling.max_new_tokens} "
+                f"{longest}, which exceeds {loaded.limit}; lower max_new_tokens or leave it out."
             )
 
 

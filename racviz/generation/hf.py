@@ -18,7 +18,6 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from racviz.architecture import length_switch
 from racviz.conformance import pad_id, rows_may_be_padded
 from racviz.errors import NumericalError
 from racviz.generation import Completion, Request, Sampling
@@ -99,36 +98,27 @@ def stop_ids(loaded) -> set[int]:
 
 @dataclass
 class _Row:
-    """A request on its way: its tokens so far, and its random stream."""
+    """A request on its way: what was sampled so far, and its random stream."""
 
     index: int
-    ids: list[int]
-    """The prompt, and what was sampled since."""
+    prompt_ids: Sequence[int]
     outputs: list[int]
     draws: np.random.Generator
 
 
 def generate(loaded, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
     """Continue every request, `batch_size` rows at a time; the tokens of a row are those of the row alone, up to rounding."""
-    padded, switch = rows_may_be_padded(loaded), length_switch(loaded.model.config)
+    padded = rows_may_be_padded(loaded)
     for first in range(0, len(requests), batch_size):
-        waiting = [
-            _Row(first + k, list(request.prompt_ids), [], np.random.Generator(np.random.Philox(request.seed(sampling))))
+        rows = [
+            _Row(first + k, request.prompt_ids, [], np.random.Generator(np.random.Philox(request.seed(sampling))))
             for k, request in enumerate(requests[first : first + batch_size])
         ]
-        while waiting:
-            kind = _kind(waiting[0], padded, switch)
-            together = [row for row in waiting if _kind(row, padded, switch) == kind]
-            waiting = [row for row in waiting if _kind(row, padded, switch) != kind]
-            until = None if switch is None or kind[0] else switch
+        lengths = {0 if padded else len(row.prompt_ids): None for row in rows}
+        for length in lengths:  # rows of one length, where the model takes no padding
+            together = [row for row in rows if padded or len(row.prompt_ids) == length]
             with decoding_attention(loaded.model):
-                yield from _generate_batch(loaded, together, sampling, until, waiting)
-
-
-def _kind(row: _Row, padded: bool, switch: int | None) -> tuple[bool, int]:
-    """Rows of one kind may stand in one batch: on one side of the length at which positions are rotated anew; and of one length
-    where the model takes no padding."""
-    return switch is not None and len(row.ids) > switch, 0 if padded else len(row.ids)
+                yield from _generate_batch(loaded, together, sampling)
 
 
 def positions_of(mask: torch.Tensor) -> torch.Tensor:
@@ -154,22 +144,19 @@ def _keeps_logits(kind: type) -> bool:
 
 
 @torch.inference_mode()
-def _generate_batch(
-    loaded, rows: list[_Row], sampling: Sampling, until: int | None, waiting: list[_Row]
-) -> Iterator[tuple[int, Completion]]:
-    """Continue rows side by side. A row that grows longer than `until` tokens leaves for `waiting`, to be read anew."""
-    model, device, stops = loaded.model, loaded.device, stop_ids(loaded)
-    pad = pad_id(loaded)
-    longest = max(len(row.ids) for row in rows)
+def _generate_batch(loaded, rows: list[_Row], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    """Continue rows side by side; each leaves the batch when it is over."""
+    model, device, stops, pad = loaded.model, loaded.device, stop_ids(loaded), pad_id(loaded)
+    longest = max(len(row.prompt_ids) for row in rows)
     ids = torch.full((len(rows), longest), pad, dtype=torch.long)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
     for k, row in enumerate(rows):
-        ids[k, longest - len(row.ids) :] = torch.tensor(row.ids)
-        mask[k, longest - len(row.ids) :] = 1
+        ids[k, longest - len(row.prompt_ids) :] = torch.tensor(row.prompt_ids)
+        mask[k, longest - len(row.prompt_ids) :] = 1
     ids, mask = ids.to(device), mask.to(device)
     positions, cache = positions_of(mask), new_cache(model.config)  # [B, T]
     running, alive = list(rows), torch.ones(len(rows), dtype=torch.bool)
-    while True:
+    for _ in range(sampling.max_new_tokens):
         logits = forward(model, ids, mask, positions, cache)  # [B, V]
         uniform = None
         if sampling.temperature > 0:
@@ -179,14 +166,10 @@ def _generate_batch(
         for k, (row, chosen) in enumerate(zip(running, token.tolist(), strict=True)):
             if not alive[k]:
                 continue
-            row.ids.append(chosen)
             row.outputs.append(chosen)
             if chosen in stops or len(row.outputs) >= sampling.max_new_tokens:
                 alive[k] = False
                 yield row.index, Completion(tuple(row.outputs), "stop" if chosen in stops else "length")
-            elif until is not None and len(row.ids) > until:
-                alive[k] = False
-                waiting.append(row)
         if not alive.any():
             return
         ids = token[:, None]

@@ -14,7 +14,7 @@ from torch import nn
 
 from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
-from racviz.conformance import check_blocks, pad_id
+from racviz.conformance import check_blocks, check_length, check_tokens, pad_id
 from racviz.errors import DataError, NumericalError, check
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import all_finite, decoder_blocks
@@ -119,6 +119,9 @@ def open_stream(
     folder: keep the hidden states there. block: the states before this block are there already, in batches of the same size.
     """
     batch_tokens = batch_tokens or batch_tokens_on(loaded.device)
+    for ids in calibration.sequences:
+        check_tokens(loaded, ids, f"the calibration set {calibration.source!r}")
+        check_length(loaded, len(ids), f"a sequence of the calibration set {calibration.source!r}")
     check_blocks(loaded)
     pad, switch = pad_id(loaded), length_switch(loaded.model.config)
     stream = _empty_stream(loaded, folder, block)

@@ -222,9 +222,9 @@ def _shapes(study: Study, model: LoadedModel) -> Shapes:
 
 def _fits(model: LoadedModel, problems: ProblemSet, name: str, cap: int) -> str:
     longest = max(len(model.render(p.text)) for p in problems)
-    if longest + cap > model.context:
-        raise DataError(f"a prompt of {longest} tokens and {name}={cap} exceed the model's context of {model.context}")
-    return f"prompts of up to {longest} tokens and {name}={cap} fit into {model.context}"
+    if longest + cap > model.reach:
+        raise DataError(f"a prompt of {longest} tokens and {name}={cap} exceed {model.limit}")
+    return f"prompts of up to {longest} tokens and {name}={cap} fit into {model.reach}"
 
 
 def _maker(study: Study, model: LoadedModel, on: str) -> str:
