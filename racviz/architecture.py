@@ -25,7 +25,9 @@ def auto_class(config: Any, name: str) -> Any:
 
     if getattr(config, "is_encoder_decoder", False):
         raise DataError(f"{name!r} is an encoder-decoder model ({config.model_type}); racviz takes decoders only.")
-    if type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+    if type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in (
+        getattr(config, "auto_map", None) or {}
+    ):
         return AutoModelForCausalLM
     if type(config) in AutoModelForImageTextToText._model_mapping:
         return AutoModelForImageTextToText
@@ -60,7 +62,11 @@ def length_switch(config: Any) -> int | None:
     rules = getattr(inner, "rope_parameters", None) or getattr(inner, "rope_scaling", None) or {}
     rules = [rules, *(rule for rule in rules.values() if isinstance(rule, dict))]  # one for all layers, or one a kind of layer
     lengths = [
-        int(rule.get("original_max_position_embeddings") or getattr(inner, "original_max_position_embeddings", 0) or context_of(inner))
+        int(
+            rule.get("original_max_position_embeddings")
+            or getattr(inner, "original_max_position_embeddings", 0)
+            or context_of(inner)
+        )
         for rule in rules
         if (rule.get("rope_type") or rule.get("type")) in LONG
     ]

@@ -51,7 +51,9 @@ def check_checkpoint(folder: Path, name: str, weights: bool = True) -> dict[str,
             "model that it was quantised from."
         )
     if config.get("is_encoder_decoder"):
-        raise DataError(f"{name!r} is an encoder-decoder model ({_shown(config.get('model_type'))}); racviz takes decoders only.")
+        raise DataError(
+            f"{name!r} is an encoder-decoder model ({_shown(config.get('model_type'))}); racviz takes decoders only."
+        )
     if weights:
         _check_weights(folder, name)
     return config

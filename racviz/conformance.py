@@ -126,7 +126,9 @@ def _blocks(loaded: "LoadedModel") -> None:
     longer, row = _rows(loaded)
     caught: list[torch.Tensor] = []
     _, blocks = decoder_blocks(loaded.model)
-    handle = blocks[-1].register_forward_hook(lambda module, args, out: caught.append(out[0] if isinstance(out, tuple | list) else out))
+    handle = blocks[-1].register_forward_hook(
+        lambda module, args, out: caught.append(out[0] if isinstance(out, tuple | list) else out)
+    )
     try:
         loaded.model(input_ids=row, use_cache=False)
     finally:
@@ -137,7 +139,8 @@ def _blocks(loaded: "LoadedModel") -> None:
     states = stream.hidden.get(0)[1, : row.shape[1]]  # [T, d]
     if len(caught) != 1 or caught[0].shape[1:] != states.shape or not _same(caught[0][0], states):
         raise _refusal(
-            loaded, "its blocks, run one by one on rows that are padded on the right, give other hidden states than the whole model"
+            loaded,
+            "its blocks, run one by one on rows that are padded on the right, give other hidden states than the whole model",
         )
 
 
@@ -175,4 +178,6 @@ def check_tokens(loaded: "LoadedModel", ids: Any, where: str) -> None:
 def check_length(loaded: "LoadedModel", tokens: int, where: str) -> None:
     """Raise DataError for a sequence of more tokens than the model's context."""
     if tokens > loaded.context:
-        raise DataError(f"{where} has {tokens} tokens; the context of {loaded.name!r} is {loaded.context}. Shorten it or leave it out.")
+        raise DataError(
+            f"{where} has {tokens} tokens; the context of {loaded.name!r} is {loaded.context}. Shorten it or leave it out."
+        )

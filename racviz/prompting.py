@@ -66,7 +66,12 @@ def thinking_format(tokenizer, name: str | ThinkingFormat = "auto", model: str =
     elif len(name.split()) == 2:
         form = ThinkingFormat(*name.split())
     else:
-        raise unknown("thinking", name, ("auto", *FORMATS, *WORDS), "Or set a switch of the chat template, 'name=false'; or give two markers of your own: '<thought> </thought>'.")
+        raise unknown(
+            "thinking",
+            name,
+            ("auto", *FORMATS, *WORDS),
+            "Or set a switch of the chat template, 'name=false'; or give two markers of your own: '<thought> </thought>'.",
+        )
     prompt = _prompt_text(tokenizer, PROBE, form)
     for marker in filter(None, (form.start, form.end)):
         ids = tokenizer(marker, add_special_tokens=False)["input_ids"]
@@ -149,7 +154,9 @@ def switches(tokenizer) -> tuple[tuple[str, bool], ...]:
     found = []
     for name in _undeclared(tokenizer):
         try:
-            on, off = (_prompt_text(tokenizer, PROBE, ThinkingFormat(None, None, switch=((name, value),))) for value in (True, False))
+            on, off = (
+                _prompt_text(tokenizer, PROBE, ThinkingFormat(None, None, switch=((name, value),))) for value in (True, False)
+            )
         except ParameterError as error:
             if getattr(error.__cause__, "late", False):
                 raise
@@ -179,7 +186,10 @@ def _switched(tokenizer, name: str, model: str) -> ThinkingFormat:
         value = {"true": True, "false": False}.get(text.lower(), text)
         if switch not in _undeclared(tokenizer):
             raise unknown(
-                "the switch in thinking", switch, _undeclared(tokenizer), f"The chat template of {model!r} reads no other variable."
+                "the switch in thinking",
+                switch,
+                _undeclared(tokenizer),
+                f"The chat template of {model!r} reads no other variable.",
             )
     setting = ((switch, value),)
     if switch in known and isinstance(value, bool) and value != known[switch]:

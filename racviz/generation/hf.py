@@ -173,7 +173,9 @@ def _generate_batch(loaded, rows: list[_Row], sampling: Sampling) -> Iterator[tu
         if not alive.any():
             return
         ids = token[:, None]
-        positions = positions[:, -1:] + alive.to(device)[:, None]  # a row that is over grows no longer: rotations go by the longest
+        positions = (
+            positions[:, -1:] + alive.to(device)[:, None]
+        )  # a row that is over grows no longer: rotations go by the longest
         mask = torch.cat([mask, mask.new_ones((len(running), 1))], dim=1)
         if int(alive.sum()) <= 0.8 * len(running) and isinstance(cache.layers[0], _GrowingLayer):
             left = alive.nonzero().squeeze(1).to(device)

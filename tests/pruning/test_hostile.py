@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from pruning_helpers import correlated, ragged, solve
 import racviz as rv
 from racviz.calibration import CalibrationSet
 from racviz.errors import DataError, NumericalError, ParameterError
-from racviz.pruning import LinearInputs, driver, second_moments, solver_named
+from racviz.pruning import LinearInputs, blocks, driver, second_moments, solver_named
 from racviz.pruning.allocation import allocate
 from racviz.pruning.blocks import full_precision
 from racviz.pruning.patterns import Pattern, lowest, quotas
@@ -333,3 +335,36 @@ def test_provenance_says_how_to_do_it_again(tiny):
     pruned = rv.prune(tiny, ragged(tiny), allocation=given, keep_zeros=True, precision="float64", progress=False)
     said = json.loads(json.dumps(pruned.provenance["prune"]))
     assert said["allocation"] == given and said["keep_zeros"] is True and said["precision"] == "float64"
+
+
+# --- regular expressions that take for ever -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+@pytest.mark.parametrize("expression", [r"^(a|.|\w)*\d\d$", r"^(?:[a-z_]|.|\w)*[0-9]{2}$"])
+def test_a_scope_that_takes_for_ever_is_given_up(tiny, expression, where, monkeypatch):
+    monkeypatch.setattr(blocks, "SECONDS", 0.3)
+    caught, began = [], time.monotonic()
+
+    def run():
+        for given in ({"scope": expression}, {"allocation": {expression: 0.5}}):
+            try:
+                rv.prune(tiny, ragged(tiny), progress=False, **given)
+            except ParameterError as error:
+                caught.append(str(error))
+
+    if where == "main":
+        run()
+    else:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    assert len(caught) == 2 and all("given up" in text for text in caught) and time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("expression", ["(", "[a", "*", "(?P<x", "a{2,1}"])
+def test_a_scope_that_is_no_expression_is_refused(tiny, expression):
+    with pytest.raises(ParameterError, match="scope"):
+        rv.prune(tiny, ragged(tiny), scope=expression, progress=False)
+    with pytest.raises(ParameterError, match="allocation"):
+        rv.prune(tiny, ragged(tiny), allocation={expression: 0.5}, progress=False)
