@@ -121,7 +121,7 @@ def _right_padding(loaded: "LoadedModel") -> None:
 
 def _blocks(loaded: "LoadedModel") -> None:
     from racviz.pruning.blocks import decoder_blocks
-    from racviz.pruning.stream import run_block, stream_of
+    from racviz.pruning.stream import through_blocks
 
     longer, row = _rows(loaded)
     caught: list[torch.Tensor] = []
@@ -133,10 +133,7 @@ def _blocks(loaded: "LoadedModel") -> None:
         loaded.model(input_ids=row, use_cache=False)
     finally:
         handle.remove()
-    stream = stream_of(loaded, torch.cat([longer, _filled(loaded, row, longer.shape[1])]).cpu())
-    for index, block in enumerate(blocks):
-        run_block(block, index, stream, keep=True)
-    states = stream.hidden.get(0)[1, : row.shape[1]]  # [T, d]
+    states = through_blocks(loaded, torch.cat([longer, _filled(loaded, row, longer.shape[1])]))[1, : row.shape[1]]  # [T, d]
     if len(caught) != 1 or caught[0].shape[1:] != states.shape or not _same(caught[0][0], states):
         raise _refusal(
             loaded,

@@ -124,7 +124,10 @@ def open_stream(
         check_length(loaded, len(ids), f"a sequence of the calibration set {calibration.source!r}")
     check_blocks(loaded)
     pad, switch = pad_id(loaded), length_switch(loaded.model.config)
-    stream = _empty_stream(loaded, folder, block)
+    probe = partial(_probe, loaded.model, decoder_blocks(loaded.model)[1], loaded.device, [])
+    stream = Stream(
+        HiddenStates(folder, block or -1), [], probe, [], [], [], loaded.device
+    )  # what is put at -1 comes before block 0
     lengths = [len(ids) for ids in calibration.sequences]
     for batch, rows in enumerate(batches_by_length(lengths, batch_tokens, switch)):
         longest = max(len(calibration.sequences[k]) for k in rows)
@@ -140,7 +143,7 @@ def open_stream(
         stream.phases.append(padded(calibration.phases, 0, torch.uint8))
         stream.weights.append(padded(calibration.weights, 0, torch.float32))
         if block == 0:
-            hidden, arguments = stream.probe(stream.ids[batch])
+            hidden, arguments = probe(stream.ids[batch])
             stream.hidden.put(batch, hidden)
             if folder is None:
                 stream.known[batch] = arguments
@@ -149,22 +152,15 @@ def open_stream(
     return stream
 
 
-def _empty_stream(loaded: LoadedModel, folder: Path | None = None, block: int = 0) -> Stream:
-    """A stream without tokens, which knows how the model calls its blocks."""
-    probe = partial(_probe, loaded.model, decoder_blocks(loaded.model)[1], loaded.device, [])
-    # what is put at -1 comes before block 0
-    return Stream(HiddenStates(folder, block or -1), [], probe, [], [], [], loaded.device)
-
-
-def stream_of(loaded: LoadedModel, ids: torch.Tensor) -> Stream:
-    """A stream of one batch in memory, ids `[B, T]`, before the first block."""
-    stream = _empty_stream(loaded)
-    stream.ids.append(ids)
-    stream.real.append(torch.ones_like(ids, dtype=torch.bool))
-    hidden, stream.known[0] = stream.probe(ids)
-    stream.hidden.put(0, hidden)
-    stream.hidden.advance()
-    return stream
+def through_blocks(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
+    """The hidden states `[B, T, d]` after the last block, each block called on its own, for ids `[B, T]`."""
+    blocks = decoder_blocks(loaded.model)[1]
+    hidden, arguments = _probe(loaded.model, blocks, loaded.device, [], ids)
+    for block, (args, kwargs) in zip(blocks, arguments, strict=True):
+        device = device_of(block)
+        out = block(hidden.to(device), *_moved(args, device), **_moved(kwargs, device))
+        hidden = out[0] if isinstance(out, tuple | list) else out  # [B, T, d]
+    return hidden
 
 
 def batches_by_length(lengths: list[int], batch_tokens: int, switch: int | None = None) -> Iterator[list[int]]:
