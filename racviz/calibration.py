@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from racviz.conformance import check_tokens
 from racviz.errors import DataError, NumericalError, ParameterError, check, unknown
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import Problem
@@ -115,6 +116,7 @@ def calibration_set(
         if left <= 0:
             break
         ids, phase, problem = rows[k]
+        check_tokens(loaded, ids, f"a sequence of the source {source!r}")
         size = min(len(ids), sequence_length, left)
         sequences.append(np.asarray(ids[:size], dtype=np.int32))
         phases.append(np.asarray(phase[:size], dtype=np.uint8))

@@ -32,7 +32,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, …, or map: spread 
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Backend = Annotated[str, typer.Option(help="hf, vllm, or the address of a vLLM server; settings after a question mark.")]
 Thinking = Annotated[
-    str, typer.Option(help="How the model marks its thought: auto, deepseek-r1, qwen3, plain, … or two markers.")
+    str,
+    typer.Option(help="How the model marks its thought: auto, on, off, deepseek-r1, plain, …, switch=value or two markers."),
 ]
 RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
 

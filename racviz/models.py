@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-from racviz.errors import DataError, NumericalError, ParameterError, check, unknown
+from racviz.architecture import auto_class, check_decoder, context_of, length_switch
+from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
+from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, unknown
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
 from racviz.store import atomic_files, explained, hash_file, resource, write_text
 
@@ -41,6 +43,8 @@ class LoadedModel:
     """Where the weights lie as they were loaded; None for a model that was changed since."""
     remote_code: bool = False
     """Whether it was loaded with trust_remote_code."""
+    trials: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Results of the trials of `racviz.conformance`, each made when first asked for."""
 
     @property
     def device(self) -> torch.device:
@@ -59,7 +63,23 @@ class LoadedModel:
     @property
     def context(self) -> int:
         """The longest sequence, prompt and output together, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 2**31)
+        return context_of(self.model.config)
+
+    @property
+    def reach(self) -> int:
+        """The longest sequence that is generated: the context, or for longrope the original length.
+
+        Past it the whole sequence is rotated by other frequencies, keys and values from before no longer fit, and transformers and
+        vLLM each continue in a way of their own.
+        """
+        return min(self.context, length_switch(self.model.config) or self.context)
+
+    @property
+    def limit(self) -> str:
+        """`reach` in words, for messages."""
+        if self.reach < self.context:
+            return f"the {self.reach} tokens up to which its longrope generates"
+        return f"the model's context of {self.context}"
 
     @property
     def vocabulary(self) -> str:
@@ -81,7 +101,7 @@ class LoadedModel:
         folder = Path(folder)
         with explained("save the model in", folder):
             with atomic_files(folder) as draft:
-                with quiet():
+                with quiet(), any_generation_config(self.model, draft):
                     self.model.save_pretrained(draft)
                 self.tokenizer.save_pretrained(draft)
                 own = {"name": self.name, "fingerprint": self.fingerprint, **self.provenance}
@@ -96,7 +116,9 @@ class LoadedModel:
 
     def copy(self) -> "LoadedModel":
         """The same with a deep copy of the weights; the tokenizer is shared."""
-        return replace(self, model=copy.deepcopy(self.model), provenance=copy.deepcopy(self.provenance))
+        made = replace(self, model=copy.deepcopy(self.model), provenance=copy.deepcopy(self.provenance))
+        made.trials |= self.trials  # the architecture is the same
+        return made
 
     def __repr__(self) -> str:
         size = sum(p.numel() for p in self.model.parameters())
@@ -120,29 +142,34 @@ def load_model(
     bear out, DataError for a hub that cannot be reached or a folder that is no checkpoint or lacks weights, NumericalError for
     weights that are not finite (names the layer).
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     name = str(name)
     check(dtype in ("auto", *DTYPES), "dtype", dtype, f"'auto' or one of {', '.join(DTYPES)}")
     if isinstance(device, str) and device not in ("auto", "map"):
         check_device(device)
     source, commit = locate(name, revision, trust_remote_code)
+    check_checkpoint(source, name)
     place = _place(device, source, dtype)
     chosen = DTYPES.get(dtype, torch.float32 if place == "cpu" else "auto")
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     spread = {"device_map": "auto" if place == "map" else place} if place == "map" or isinstance(place, dict) else {}
     try:
         with quiet():
+            kind = auto_class(AutoConfig.from_pretrained(source, **options), name)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model, loading = AutoModelForCausalLM.from_pretrained(
+            model, loading = kind.from_pretrained(
                 source, dtype=chosen, use_safetensors=True, output_loading_info=True, **options, **spread
             )
+    except RacvizError:
+        raise
     except Exception as error:  # transformers raises of every kind for files that are not what they should be
         if type(error).__name__ == "SafetensorError":
             raise DataError(f"the weights in {name!r} are damaged: {error}. Copy the checkpoint again.") from error
         first = (str(error) or type(error).__name__).strip().split("\n")[0]
         where = f"the folder {name!r}" if commit is None else f"the model {name!r}"
         raise DataError(f"{where} is not a checkpoint that transformers can load: {first}") from error
+    check_decoder(model, name)
     # transformers makes an empty tokenizer where the files of one are missing
     if not tokenizer("1 a", add_special_tokens=False)["input_ids"]:
         raise DataError(f"{name!r} has no tokenizer; a checkpoint needs tokenizer.json or the files of its own tokenizer.")
@@ -253,6 +280,10 @@ def locate(name: str, revision: str | None = None, code: bool = False, weights: 
             folder = smollm2.checkpoint()
             return folder, folder.parent.name  # the artefact's key, which stands for its content: it was verified a moment ago
         return Path(name), None
+    if name.lower().endswith(".gguf"):
+        raise gguf(name, Path(name).name)
+    if Path(name).is_file():
+        raise DataError(f"{name!r} is a file; a model is a folder with config.json, *.safetensors and a tokenizer.")
     if hub.is_id(plain):
         return hub.snapshot(plain, revision or asked or None, code, weights)
     if "/" in name or "\\" in name:

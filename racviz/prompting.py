@@ -5,10 +5,16 @@ where the tokenizer has one token for it, by text otherwise.
 """
 
 import bisect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from racviz.errors import ParameterError, check, unknown
+from racviz.templates import TemplateFailure, render, undeclared
+
+SWITCH = re.compile(r"[A-Za-z_]\w*=[^\s=<>]+")
+NAMED = re.compile(r"think|thought|reason", re.IGNORECASE)
+NEGATIVE = re.compile(r"(^|_)(no|non|not|skip|disable|without|suppress)(_|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class ThinkingFormat:
     end: str | None = "</think>"
     opened: bool = False
     """Whether the prompt already ends in `start`, so that the output begins inside the thought."""
-    switch: tuple[tuple[str, bool], ...] = ()
+    switch: tuple[tuple[str, bool | str], ...] = ()
     """Arguments for the chat template, such as Qwen3's enable_thinking."""
 
 
@@ -34,13 +40,18 @@ FORMATS = {
 }
 """What models do, by name: `think` writes <think> … </think> itself; the template of `deepseek-r1` has opened the thought; `qwen3` has
 a switch, on or off; `plain` has no markers."""
+WORDS = {"on": True, "off": False}
+"""Names for both states of a template's own switch, whatever the template calls it."""
+SWITCHES = ("enable_thinking", "thinking", "enable_reasoning", "reasoning")
+"""Names of switches that templates use, the most common first."""
 
 
 def thinking_format(tokenizer, name: str | ThinkingFormat = "auto", model: str = "this model") -> ThinkingFormat:
     """The format of a name, checked against the tokenizer and its chat template.
 
-    name: one of FORMATS, `auto` (what the tokenizer's tokens and template tell), or two markers of one's own with a space
-    between, e.g. `<thought> </thought>`. Or a ThinkingFormat.
+    name: one of FORMATS; `auto`, from the tokenizer's tokens and template; `on` or `off`, the template's own switch, whatever it is
+    called; `switch=value`, e.g. `thinking=false` or `reasoning_effort=low`; two markers of one's own with a space between, e.g.
+    `<thought> </thought>`; or a ThinkingFormat.
 
     Raises ParameterError for a name that is none, for markers that the tokenizer lacks, and where the rendered prompt is not what
     the format says (shows the prompt).
@@ -48,12 +59,19 @@ def thinking_format(tokenizer, name: str | ThinkingFormat = "auto", model: str =
     check(isinstance(name, str | ThinkingFormat), "thinking", name, "a format's name, two markers, or a ThinkingFormat")
     if name == "auto":
         return detect_format(tokenizer)
+    if isinstance(name, str) and (name in WORDS or SWITCH.fullmatch(name)):
+        return _switched(tokenizer, name, model)
     if isinstance(name, ThinkingFormat) or name in FORMATS:
         form = FORMATS.get(name, name)
     elif len(name.split()) == 2:
         form = ThinkingFormat(*name.split())
     else:
-        raise unknown("thinking", name, ("auto", *FORMATS), "Or give two markers of your own: '<thought> </thought>'.")
+        raise unknown(
+            "thinking",
+            name,
+            ("auto", *FORMATS, *WORDS),
+            "Or set a switch of the chat template, 'name=false'; or give two markers of your own: '<thought> </thought>'.",
+        )
     prompt = _prompt_text(tokenizer, PROBE, form)
     for marker in filter(None, (form.start, form.end)):
         ids = tokenizer(marker, add_special_tokens=False)["input_ids"]
@@ -99,15 +117,19 @@ def _template(tokenizer) -> str:
 
 
 def detect_format(tokenizer) -> ThinkingFormat:
-    """What the tokenizer and its template tell: single tokens for markers that the template knows, a switch, a thought that the
-    prompt opens or closes.
+    """The format that the tokenizer and its template tell: single tokens for markers that the template knows, a switch, a thought
+    that the prompt opens or closes.
 
     A template that mentions no markers means PLAIN: Qwen3's Instruct-2507 has the tokens and never thinks. Where such a model does
     think, the format must be named.
     """
+    return _marked(tokenizer, switches(tokenizer)[:1] if _mentions(_template(tokenizer)) else ())
+
+
+def _marked(tokenizer, switch: tuple[tuple[str, bool | str], ...]) -> ThinkingFormat:
+    """The markers that the template knows, with its switch set so; PLAIN where there are none, or the prompt closes the thought."""
     template = _template(tokenizer)
-    switched = "enable_thinking" in template
-    for form in (FORMATS["qwen3" if switched else "think"], FORMATS["magistral"]):
+    for form in (FORMATS["think"], FORMATS["magistral"]):
         marker = tokenizer.convert_tokens_to_ids(form.end)
         if marker is None or marker == tokenizer.unk_token_id:
             continue
@@ -115,9 +137,87 @@ def detect_format(tokenizer) -> ThinkingFormat:
             return form
         if form.end not in template and form.start not in template:  # a tokenizer may have the tokens of a sibling that thinks
             continue
+        form = replace(form, switch=switch)
         tail = _prompt_text(tokenizer, PROBE, form).rpartition(PROBE)[2]
-        return PLAIN if form.end in tail else replace(form, opened=tail.rstrip().endswith(form.start))
+        if form.end in tail:
+            return PLAIN
+        return replace(form, opened=tail.rstrip().endswith(form.start))
     return PLAIN
+
+
+def switches(tokenizer) -> tuple[tuple[str, bool], ...]:
+    """Switches of the chat template that turn thinking on and off, each with the value that turns it on.
+
+    They are variables that the template reads and does not set, and that change the prompt when they are true instead of false:
+    by what their name says, or by a marker of thoughts in the prompt. The usual names come first.
+    """
+    found = []
+    for name in _undeclared(tokenizer):
+        try:
+            on, off = (
+                _prompt_text(tokenizer, PROBE, ThinkingFormat(None, None, switch=((name, value),))) for value in (True, False)
+            )
+        except ParameterError as error:
+            if getattr(error.__cause__, "late", False):
+                raise
+            continue  # it wants a text or a list
+        if on == off or on.count("True") > off.count("True"):  # the value itself is written: no switch
+            continue
+        told = [_closes(text) for text in (on, off)]
+        if NAMED.search(name) or told[0] != told[1] or _opens(on) != _opens(off):
+            inverse = told[0] > told[1] or (NEGATIVE.search(name) is not None and told[0] == told[1])
+            found.append((name, not inverse))
+    usual = {name: rank for rank, name in enumerate(SWITCHES)}
+    return tuple(sorted(found, key=lambda pair: (usual.get(pair[0], len(usual)), not NAMED.search(pair[0]), pair[0])))
+
+
+def _switched(tokenizer, name: str, model: str) -> ThinkingFormat:
+    """The format with the template's switch set as `name` says: `on`, `off` or `switch=value`."""
+    known = dict(switches(tokenizer)) if _template(tokenizer) else {}
+    if name in WORDS:
+        if not known:
+            raise ParameterError(
+                f"thinking={name!r}: the chat template of {model!r} has no switch for thinking. Pass 'auto', 'think' or 'plain'."
+            )
+        switch, on = next(iter(known.items()))
+        value: bool | str = on if WORDS[name] else not on
+    else:
+        switch, text = name.split("=", 1)
+        value = {"true": True, "false": False}.get(text.lower(), text)
+        if switch not in _undeclared(tokenizer):
+            raise unknown(
+                "the switch in thinking",
+                switch,
+                _undeclared(tokenizer),
+                f"The chat template of {model!r} reads no other variable.",
+            )
+    setting = ((switch, value),)
+    if switch in known and isinstance(value, bool) and value != known[switch]:
+        return replace(PLAIN, switch=setting)
+    form = _marked(tokenizer, setting)
+    return replace(form, switch=setting)
+
+
+def _undeclared(tokenizer) -> list[str]:
+    try:
+        return undeclared(tokenizer) if _template(tokenizer) else []
+    except TemplateFailure as error:
+        raise _failed(tokenizer, error) from error
+
+
+def _closes(prompt: str) -> bool:
+    """True for a prompt that ends a thought before the model says anything."""
+    tail = prompt.rpartition(PROBE)[2]
+    return any(form.end in tail for form in FORMATS.values() if form.end)
+
+
+def _opens(prompt: str) -> bool:
+    tail = prompt.rpartition(PROBE)[2]
+    return any(tail.rstrip().endswith(form.start) for form in FORMATS.values() if form.start)
+
+
+def _mentions(template: str) -> bool:
+    return any(marker in template for form in FORMATS.values() for marker in (form.start, form.end) if marker)
 
 
 def render_prompt(tokenizer, text: str, form: ThinkingFormat = PLAIN) -> list[int]:
@@ -136,16 +236,20 @@ def _prompt_text(tokenizer, text: str, form: ThinkingFormat) -> str:
         )
     turn = [{"role": "user", "content": text}]
     try:
-        rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, **dict(form.switch))
-    except Exception as error:  # jinja's, and whatever a template raises of its own
-        begins = str(tokenizer.chat_template)[:200]
-        raise ParameterError(
-            f"the tokenizer's chat template fails for one user's turn: {error}. It begins {begins!r}. Put a chat_template.jinja that "
-            "takes one beside the tokenizer."
-        ) from error
+        rendered = render(tokenizer, turn, **dict(form.switch))
+    except TemplateFailure as error:
+        raise _failed(tokenizer, error) from error
     if text.strip() not in rendered:
         raise ParameterError(f"the tokenizer's chat template leaves the user's text out; it renders {rendered!r}.")
     return rendered
+
+
+def _failed(tokenizer, error: TemplateFailure) -> ParameterError:
+    begins = str(tokenizer.chat_template)[:200]
+    return ParameterError(
+        f"the tokenizer's chat template fails for one user's turn: {error}. It begins {begins!r}. Put a chat_template.jinja that "
+        "takes one beside the tokenizer."
+    )
 
 
 def render_response(tokenizer, response: str, form: ThinkingFormat, ended: bool) -> list[int]:

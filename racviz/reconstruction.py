@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from racviz.architecture import length_switch
 from racviz.calibration import DECODE, PROMPT, CalibrationSet
+from racviz.conformance import check_length, check_right_padding, check_tokens, pad_id
 from racviz.errors import DataError, NumericalError, OverlapError, ParameterError, check, unknown
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.progress import progress_bar
@@ -94,8 +96,8 @@ def reconstruction_errors(
     final norm, the paper's x_t), `last` (before it), or the index
     of a block. Memory is bounded by `batch_tokens`.
 
-    Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer,
-    NumericalError where a hidden state is not finite.
+    Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer or longer than
+    the context, NumericalError where a hidden state is not finite.
     """
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
@@ -109,7 +111,10 @@ def reconstruction_errors(
     here = {name: model for name, model in pruned.items() if isinstance(model, LoadedModel)}
     turns = [here] * bool(here) + [{name: model} for name, model in pruned.items() if name not in here]
     _check_pruned(dense, here, rollouts, allow_overlap)
-    batches = list(batches_by_length([len(t.prompt_ids) + len(t.output_ids) for t in rollouts], batch_tokens))
+    _check_rollouts(dense, rollouts)
+    check_right_padding(dense)
+    lengths = [len(t.prompt_ids) + len(t.output_ids) for t in rollouts]
+    batches = list(batches_by_length(lengths, batch_tokens, length_switch(dense.model.config)))
     pieces: dict[int, dict[str, np.ndarray]] = {k: {} for k in range(len(rollouts))}
     labels: dict[str, dict[str, Any]] = {}
     with progress_bar(total=len(rollouts) * len(turns), desc="errors", unit="rollout", shown=progress) as bar:
@@ -151,6 +156,14 @@ def _check_pruned(dense: LoadedModel, pruned: dict[str, LoadedModel], rollouts: 
     refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
 
 
+def _check_rollouts(dense: LoadedModel, rollouts: Traces) -> None:
+    """Raise DataError for a rollout that the dense model cannot read: a token that it does not embed, or more than its context."""
+    for trace in rollouts:
+        where = f"the rollout of problem {trace.problem_id!r}"
+        check_tokens(dense, [*trace.prompt_ids, *trace.output_ids], where)
+        check_length(dense, len(trace.prompt_ids) + len(trace.output_ids), where)
+
+
 def _shared_label(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the provenances of all pruned models have in common: method, sparsity, mode, calibration tokens."""
     label: dict[str, Any] = {}
@@ -165,7 +178,7 @@ def _shared_label(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _padded(traces: list[Trace], loaded: LoadedModel) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded ids `[B, T]` and the mask of real tokens; causal attention never sees the padding."""
     longest = max(len(t.prompt_ids) + len(t.output_ids) for t in traces)
-    ids = torch.full((len(traces), longest), loaded.tokenizer.pad_token_id or 0, dtype=torch.long)
+    ids = torch.full((len(traces), longest), pad_id(loaded), dtype=torch.long)
     mask = torch.zeros((len(traces), longest), dtype=torch.bool)
     for row, trace in enumerate(traces):
         whole = torch.tensor([*trace.prompt_ids, *trace.output_ids])
@@ -258,6 +271,7 @@ def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollout
     import pandas as pd
 
     refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
+    _check_rollouts(dense, rollouts)
     rows = []
     for depth, moments in moments_by_block(dense, rollouts_as_calibration(rollouts), Scope()):
         for layer, moment in moments.items():

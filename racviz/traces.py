@@ -128,8 +128,8 @@ def generate_traces(
     problems = problems if isinstance(problems, ProblemSet) else ProblemSet(tuple(problems), "problems", "given")
     prompts = {problem.id: tuple(loaded.render(problem.text)) for problem in problems}
     for problem_id, ids in prompts.items():
-        if len(ids) + sampling.max_new_tokens > loaded.context:
-            room = loaded.context - len(ids)
+        if len(ids) + sampling.max_new_tokens > loaded.reach:
+            room = loaded.reach - len(ids)
             remedy = (
                 f"lower max_new_tokens to {room} or less"
                 if room > 0
@@ -137,7 +137,7 @@ def generate_traces(
             )
             raise DataError(
                 f"problem {problem_id!r} has {len(ids)} prompt tokens; with max_new_tokens={sampling.max_new_tokens} that "
-                f"exceeds the model's context of {loaded.context}: {remedy}."
+                f"exceeds {loaded.limit}: {remedy}."
             )
     pairs = [(problem, k) for problem in problems for k in range(samples)]
     requests = [Request(prompts[problem.id], problem.id, k) for problem, k in pairs]

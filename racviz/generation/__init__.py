@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from racviz.errors import GenerationError, ParameterError, check, unknown
+from racviz.errors import DataError, GenerationError, ParameterError, check, unknown
 
 BACKENDS = ("hf", "vllm")
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -185,7 +185,22 @@ def generate(
     check(batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
     if isinstance(backend, str):
         check_backend(backend)
+    _check_requests(loaded, requests, sampling)
     return _generate(loaded, requests, sampling, batch_size, backend)
+
+
+def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling) -> None:
+    """Raise DataError for a prompt that the model cannot read or continue so far, before any is continued."""
+    from racviz.conformance import check_tokens
+
+    for request in requests:
+        check_tokens(loaded, request.prompt_ids, f"the prompt {request.name!r}")
+        longest = len(request.prompt_ids) + sampling.max_new_tokens
+        if longest > loaded.reach:
+            raise DataError(
+                f"the prompt {request.name!r} has {len(request.prompt_ids)} tokens, with max_new_tokens={sampling.max_new_tokens} "
+                f"{longest}, which exceeds {loaded.limit}; lower max_new_tokens or leave it out."
+            )
 
 
 def _generate(loaded, requests, sampling, batch_size, backend) -> Iterator[tuple[int, Completion]]:

@@ -5,7 +5,10 @@ random stream a request, and a key-value cache that grows by doubling instead of
 """
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from racviz.conformance import pad_id, rows_may_be_padded
 from racviz.errors import NumericalError
 from racviz.generation import Completion, Request, Sampling
 from racviz.threads import threads_for, using_threads
@@ -51,7 +55,7 @@ class _GrowingLayer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, : self._used] for buffer in self._buffers)
 
 
-def _cache(config) -> DynamicCache:
+def new_cache(config) -> DynamicCache:
     cache = DynamicCache(config=config)
     if all(type(layer) is DynamicLayer for layer in cache.layers):  # sliding-window layers keep transformers' own
         cache.layers = [_GrowingLayer() for _ in cache.layers]
@@ -72,7 +76,7 @@ def _grouped_attention(module, query, key, value, attention_mask, scaling=None, 
 
 
 @contextlib.contextmanager
-def _decoding_attention(model) -> Iterator[None]:
+def decoding_attention(model) -> Iterator[None]:
     """Decode with `_grouped_attention` where the model uses SDPA."""
     if model.config._attn_implementation != "sdpa":
         yield
@@ -93,59 +97,95 @@ def stop_ids(loaded) -> set[int]:
     return {int(i) for i in ids | {loaded.tokenizer.eos_token_id} if i is not None}
 
 
+@dataclass
+class _Row:
+    """A request on its way: what was sampled so far, and its random stream."""
+
+    index: int
+    prompt_ids: Sequence[int]
+    outputs: list[int]
+    draws: np.random.Generator
+
+
 def generate(loaded, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
+    """Continue every request, `batch_size` rows at a time; the tokens of a row are those of the row alone, up to rounding."""
+    padded = rows_may_be_padded(loaded)
     for first in range(0, len(requests), batch_size):
-        batch = list(enumerate(requests))[first : first + batch_size]
-        with _decoding_attention(loaded.model), using_threads(threads_for(loaded)):
-            yield from _generate_batch(loaded, batch, sampling)
+        rows = [
+            _Row(first + k, request.prompt_ids, [], np.random.Generator(np.random.Philox(request.seed(sampling))))
+            for k, request in enumerate(requests[first : first + batch_size])
+        ]
+        lengths = {0 if padded else len(row.prompt_ids): None for row in rows}
+        for length in lengths:  # rows of one length, where the model takes no padding
+            together = [row for row in rows if padded or len(row.prompt_ids) == length]
+            with decoding_attention(loaded.model), using_threads(threads_for(loaded)):
+                yield from _generate_batch(loaded, together, sampling)
+
+
+def positions_of(mask: torch.Tensor) -> torch.Tensor:
+    """Positions `[B, T]` of left-padded rows, each counted from its first token."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def forward(model, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+    """The logits `[B, V]` after the last of these tokens, whose keys and values enter the cache."""
+    last = {"logits_to_keep": 1} if _keeps_logits(type(model)) else {}
+    out = model(
+        input_ids=ids, attention_mask=None if bool(mask.all()) else mask, position_ids=positions, past_key_values=cache,
+        use_cache=True, **last,
+    )  # fmt: skip
+    return out.logits[:, -1].float()
+
+
+@functools.cache
+def _keeps_logits(kind: type) -> bool:
+    """True for a model that can leave out the logits of all but the last token."""
+    names = inspect.signature(kind.forward).parameters
+    return "logits_to_keep" in names or any(p.kind is p.VAR_KEYWORD for p in names.values())
 
 
 @torch.inference_mode()
-def _generate_batch(loaded, batch: list[tuple[int, Request]], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
-    model, device, stops = loaded.model, loaded.device, stop_ids(loaded)
-    pad = loaded.tokenizer.pad_token_id or 0
-    longest = max(len(request.prompt_ids) for _, request in batch)
-    ids = torch.full((len(batch), longest), pad, dtype=torch.long)
-    mask = torch.zeros((len(batch), longest), dtype=torch.long)
-    for row, (_, request) in enumerate(batch):
-        ids[row, longest - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids)
-        mask[row, longest - len(request.prompt_ids) :] = 1
+def _generate_batch(loaded, rows: list[_Row], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    """Continue rows side by side; each leaves the batch when it is over."""
+    model, device, stops, pad = loaded.model, loaded.device, stop_ids(loaded), pad_id(loaded)
+    longest = max(len(row.prompt_ids) for row in rows)
+    ids = torch.full((len(rows), longest), pad, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for k, row in enumerate(rows):
+        ids[k, longest - len(row.prompt_ids) :] = torch.tensor(row.prompt_ids)
+        mask[k, longest - len(row.prompt_ids) :] = 1
     ids, mask = ids.to(device), mask.to(device)
-    running = [index for index, _ in batch]
-    outputs: dict[int, list[int]] = {index: [] for index in running}
-    draws = {index: np.random.Generator(np.random.Philox(request.seed(sampling))) for index, request in batch}
-    positions = (mask.cumsum(1) - 1).clamp(min=0)  # [B, T]
-    cache = _cache(model.config)
-    alive = torch.ones(len(batch), dtype=torch.bool)
-    for step in range(sampling.max_new_tokens):
-        out = model(
-            input_ids=ids, attention_mask=None if bool(mask.all()) else mask, position_ids=positions,
-            past_key_values=cache, use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
+    positions, cache = positions_of(mask), new_cache(model.config)  # [B, T]
+    running, alive = list(rows), torch.ones(len(rows), dtype=torch.bool)
+    for _ in range(sampling.max_new_tokens):
+        logits = forward(model, ids, mask, positions, cache)  # [B, V]
         uniform = None
         if sampling.temperature > 0:
-            uniform = torch.tensor([draws[index].random() for index in running], device=device)
-        token = choose(out.logits[:, -1].float(), sampling, uniform)  # [B]
-        last = step == sampling.max_new_tokens - 1
-        for row, (index, chosen) in enumerate(zip(running, token.tolist(), strict=True)):
-            if not alive[row]:
+            drawn = [row.draws.random() if going else 0.0 for row, going in zip(running, alive.tolist(), strict=True)]
+            uniform = torch.tensor(drawn, device=device)
+        token = choose(logits, sampling, uniform)  # [B]
+        for k, (row, chosen) in enumerate(zip(running, token.tolist(), strict=True)):
+            if not alive[k]:
                 continue
-            outputs[index].append(chosen)
-            if chosen in stops or last:
-                alive[row] = False
-                yield index, Completion(tuple(outputs.pop(index)), "stop" if chosen in stops else "length")
+            row.outputs.append(chosen)
+            if chosen in stops or len(row.outputs) >= sampling.max_new_tokens:
+                alive[k] = False
+                yield row.index, Completion(tuple(row.outputs), "stop" if chosen in stops else "length")
         if not alive.any():
             return
-        ids, positions = token[:, None], positions[:, -1:] + 1
+        ids = token[:, None]
+        positions = (
+            positions[:, -1:] + alive.to(device)[:, None]
+        )  # a row that is over grows no longer: rotations go by the longest
         mask = torch.cat([mask, mask.new_ones((len(running), 1))], dim=1)
         if int(alive.sum()) <= 0.8 * len(running) and isinstance(cache.layers[0], _GrowingLayer):
-            rows = alive.nonzero().squeeze(1).to(device)
-            mask = mask[rows]
+            left = alive.nonzero().squeeze(1).to(device)
+            mask = mask[left]
             first = int(mask.argmax(1).min())  # columns that are padding in every row left
             for layer in cache.layers:
-                layer.keep(rows, first)
-            ids, positions, mask = ids[rows], positions[rows], mask[:, first:]
-            running = [index for index, keep in zip(running, alive.tolist(), strict=True) if keep]
+                layer.keep(left, first)
+            ids, positions, mask = ids[left], positions[left], mask[:, first:]
+            running = [row for row, going in zip(running, alive.tolist(), strict=True) if going]
             alive = torch.ones(len(running), dtype=torch.bool)
 
 

@@ -184,7 +184,7 @@ class Client:
                 f"backend: model must be one that {self.how.url} serves ({', '.join(models)}); not {self.how.model!r}."
             )
         room = models[name].get("max_model_len")
-        self.room = room if isinstance(room, int) else max(longest, self.loaded.context)
+        self.room = room if isinstance(room, int) else max(longest, self.loaded.reach)
         if longest > self.room:
             raise GenerationError(f"the server at {self.how.url} takes {room} tokens; the longest request may need {longest}: "
                                   "lower max_new_tokens, or start it with a larger --max-model-len.")  # fmt: skip

@@ -115,7 +115,7 @@ class Workers:
         longest = max(self.least, max(len(r.prompt_ids) for r in requests) + sampling.max_new_tokens)
         if not self.workers or longest > self.workers[0].longest:
             self.close()
-            room = min(-(-longest // ROOM) * ROOM, self.loaded.context)  # so that a longer prompt seldom needs another engine
+            room = min(-(-longest // ROOM) * ROOM, self.loaded.reach)  # so that a longer prompt seldom needs another engine
             self._start(max(longest, self.how.max_model_len or room))
         stops = sorted(stop_ids(self.loaded))
         self.calls += 1  # ids carry it, so that rows of a call that was broken off are not taken for rows of this one

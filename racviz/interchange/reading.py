@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from racviz.conformance import check_tokens
 from racviz.errors import DataError, check
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import FIELDS, Problem
@@ -85,6 +86,7 @@ def import_traces(
             makers[made_by] += 0
             continue
         for found in reader.found(row, where):
+            check_tokens(loaded, [*found.prompt_ids, *found.output_ids], where)
             reader.check_spelling(found, row, where)
             digest = _content_hash(row, found)
             unknown_hashes += not digest

@@ -105,7 +105,7 @@ class Asking:
         self.problem, self.models, self.titles = problem, dict(models), dict(titles or {name: name for name in models})
         first = next(iter(self.models.values()))
         self.prompt_ids = prompt_ids(first, problem)
-        room = first.context - len(self.prompt_ids)
+        room = first.reach - len(self.prompt_ids)
         self.cramped = room < sampling.max_new_tokens
         """Whether the context ends before the budget does."""
         self.sampling = Sampling(min(sampling.max_new_tokens, room), sampling.temperature, sampling.top_p, sampling.seed)
@@ -158,9 +158,9 @@ def prompt_ids(loaded: LoadedModel, problem: Problem) -> tuple[int, ...]:
             f"the problem holds characters that {loaded.name!r} cannot read: {shown}. It {has}; write it without them."
         )
     ids = tuple(loaded.render(text))
-    if len(ids) >= loaded.context:
+    if len(ids) >= loaded.reach:
         raise DataError(
-            f"the problem has {len(ids):,} prompt tokens, but {loaded.name!r} has room for {loaded.context:,}, prompt and answer "
+            f"the problem has {len(ids):,} prompt tokens, but {loaded.name!r} has room for {loaded.reach:,}, prompt and answer "
             "together; shorten the problem or take a model with a longer context."
         )
     return ids

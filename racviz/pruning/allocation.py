@@ -5,7 +5,6 @@ callable says what it wishes. Wishes are moved by one constant for all until the
 """
 
 import numbers
-import re
 from collections.abc import Callable, Mapping
 from itertools import groupby
 
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from racviz.errors import ParameterError, check, unknown
-from racviz.pruning.blocks import read_weight
+from racviz.pruning.blocks import check_expression, read_weight, searches
 from racviz.pruning.patterns import Pattern
 
 ALLOCATIONS = ("uniform", "owl")
@@ -58,15 +57,12 @@ def _wishes(linears, sparsity, allocation, norms) -> dict[str, float]:
         return {name: allocation(name, linear) for name, linear in linears.items()}
     if isinstance(allocation, Mapping):
         for expression in allocation:
-            try:
-                re.compile(expression)
-            except (re.error, TypeError) as error:
-                raise ParameterError(f"allocation: {expression!r} is no regular expression: {error}.") from error
-            if not any(re.search(expression, name) for name in linears):
+            check_expression(expression, "allocation must map regular expressions to sparsities")
+            if not any(searches(expression, name, "allocation") for name in linears):
                 raise ParameterError(
                     f"allocation: {expression!r} fits no linear that is pruned, such as {next(iter(linears))!r}."
                 )
-        return {name: next((s for e, s in allocation.items() if re.search(e, name)), sparsity) for name in linears}
+        return {name: next((s for e, s in allocation.items() if searches(e, name, "allocation")), sparsity) for name in linears}
     if allocation not in ALLOCATIONS:
         raise unknown("allocation", allocation, ALLOCATIONS, "Or pass a mapping from regular expressions to sparsities.")
     if allocation == "uniform":

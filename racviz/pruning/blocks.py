@@ -6,20 +6,50 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import regex
 import torch
 from torch import nn
 
+from racviz.architecture import text_config
 from racviz.errors import ParameterError, check
 
 MLP = re.compile(r"(^|\.)(mlp|feed_forward|ffn)(\.|$)")
 
 
+SECONDS = 2.0
+"""After which a regular expression is given up on one name."""
+
+
+def check_expression(expression: str, wanted: str) -> None:
+    """Raise ParameterError for text that is no regular expression."""
+    try:
+        regex.compile(expression)
+    except (regex.error, TypeError, RecursionError, OverflowError) as error:
+        raise ParameterError(f"{wanted}; {expression!r} is none: {error}.") from error
+
+
+def searches(expression: str, name: str, parameter: str) -> bool:
+    """True if the regular expression is found in the name. Raises ParameterError for one that takes seconds to tell."""
+    try:
+        return bool(regex.search(expression, name, timeout=SECONDS))
+    except TimeoutError as error:
+        raise ParameterError(
+            f"{parameter}: the regular expression {expression!r} was given up after {SECONDS:g} seconds on {name!r}; write it without "
+            "repeats inside repeats."
+        ) from error
+
+
 def decoder_blocks(model) -> tuple[str, nn.ModuleList]:
-    """The name and the list of the decoder blocks: the first list of modules as long as the config's number of layers."""
-    depth = model.config.get_text_config().num_hidden_layers
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return name, module
+    """The name and the list of the decoder blocks: in the language model, the first list as long as its config has layers.
+
+    A vision tower beside it may have as many blocks; it is not looked at.
+    """
+    depth = text_config(model.config).num_hidden_layers
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    for part in (decoder, model) if decoder is not None and text_config(model.config) is model.config else (decoder,):
+        for module in part.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == depth:
+                return next(name for name, other in model.named_modules() if other is module), module
     raise ParameterError(f"{type(model).__name__} has no list of {depth} decoder blocks; this architecture is not supported.")
 
 
@@ -82,12 +112,7 @@ class Scope:
         check(
             isinstance(self.modules, str) and bool(self.modules), "scope", self.modules, "'all', 'mlp' or a regular expression"
         )
-        try:
-            re.compile(self.modules)
-        except re.error as error:
-            raise ParameterError(
-                f"scope must be 'all', 'mlp' or a regular expression; {self.modules!r} is none: {error}."
-            ) from error
+        check_expression(self.modules, "scope must be 'all', 'mlp' or a regular expression")
 
     def linears(self, model) -> dict[int, dict[str, nn.Module]]:
         """For each block index the selected linears by name. Embeddings and the head are in no block, so never here."""
@@ -130,7 +155,7 @@ class Scope:
     def _selects(self, name: str) -> bool:
         if self.modules == "all":
             return True
-        return bool((MLP if self.modules == "mlp" else re.compile(self.modules)).search(name))
+        return bool(MLP.search(name)) if self.modules == "mlp" else searches(self.modules, name, "scope")
 
 
 def sparsity_of(model, names: Sequence[str]) -> tuple[float, float]:

@@ -14,7 +14,10 @@ from typing import Any
 
 import torch
 
+from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
+from racviz.checkpoints import check_savable
+from racviz.conformance import check_tokens
 from racviz.errors import DataError, ParameterError, check, unknown
 from racviz.models import LoadedModel
 from racviz.progress import progress_bar
@@ -30,9 +33,10 @@ from racviz.pruning.blocks import (
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.interface import Solver
 from racviz.pruning.linear import prune_linear
-from racviz.pruning.moments import SecondMoments, block_moments, describe, input_norms, summed_in
+from racviz.pruning.moments import Moment, SecondMoments, block_moments, describe, input_norms, summed_in
 from racviz.pruning.patterns import Pattern
 from racviz.pruning.solvers import solver_named
+from racviz.pruning.solvers.magnitude import unread
 from racviz.pruning.stream import batch_tokens_on, open_stream, run_block, visiting
 from racviz.pruning.workspace import Workspace
 from racviz.store import key_of
@@ -67,6 +71,7 @@ def prune(
     layer) where the numbers are not finite.
     """
     check(isinstance(dense, LoadedModel), "dense", dense, "a model from load_model")
+    check_savable(dense)
     solver, shape = solver_named(method), Pattern.parse(pattern, keep_zeros)
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
@@ -108,12 +113,13 @@ def prune(
     code = "" if isinstance(method, str) else _code_of(method)
     identity = key_of(base=dense.fingerprint, parameters=parameters, code=code, shares=shares, calibration=label["fingerprint"])
     batch = batch_tokens_on(device or dense.device)
+    batches = "-".join(str(part) for part in (identity, batch, length_switch(dense.model.config)) if part is not None)
     target = dense if inplace else dense.copy()
     run = _Run(
         target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision, device, batch,
     )  # fmt: skip
     try:
-        rows = run.blocks(calibration, statistics, Workspace(workspace, f"{identity}-{batch}"), progress)
+        rows = run.blocks(calibration, statistics, Workspace(workspace, batches), progress)
     except BaseException:
         if inplace and workspace is None:  # part of it is pruned, and it is not the model that it was
             dense.fingerprint = f"{identity}-unfinished"
@@ -165,13 +171,11 @@ def _check_calibration(dense, calibration, statistics, mode, precision) -> None:
             raise ParameterError("these statistics are of another model; compute them with second_moments(dense, calibration)")
         return
     check(isinstance(calibration, CalibrationSet), "calibration", type(calibration).__name__, "a CalibrationSet")
-    size, anew = dense.model.get_input_embeddings().num_embeddings, "Make it anew with calibration_set(…, dense)."
-    for wrong in (min(int(s.min()) for s in calibration.sequences), max(int(s.max()) for s in calibration.sequences)):
-        if not 0 <= wrong < size:
-            raise DataError(
-                f"the calibration set {calibration.source!r} holds token {wrong}, beyond the {size} of {dense.name!r}; "
-                f"was it made with another tokenizer? {anew}"
-            )
+    anew = "Make it anew with calibration_set(…, dense)."
+    for ids in calibration.sequences:
+        check_tokens(dense, ids, f"the calibration set {calibration.source!r}")
+    if not any(weights.any() for weights in calibration.weights):
+        raise ParameterError(f"every token of the calibration set {calibration.source!r} has weight 0; give some a weight > 0.")
     theirs = calibration.label.get("vocabulary")
     if theirs is not None and theirs != dense.vocabulary:
         raise DataError(
@@ -252,7 +256,8 @@ class _Run:
         groups: dict[int, list[str]] = {}
         for name in linears:
             if name not in moments:
-                raise ParameterError(f"no token reaches {name} on this calibration set; leave it out by scope=…")
+                kind = type(self.target.model).__name__
+                raise ParameterError(f"no token reaches {name} of {kind} on this calibration set; leave it out by scope=…")
             groups.setdefault(id(moments[name]), []).append(name)
         for names in groups.values():
             moment = moments[names[0]]
@@ -260,14 +265,22 @@ class _Run:
                 inputs = statistics.inputs_of(names[0], self.weights)
             else:
                 inputs = LinearInputs(moment.mixed(*self.weights).float(), names[0])
+            solver = self.solver
             if inputs.dead.all():
-                raise ParameterError(
-                    f"the second moment of {names[0]} is zero: it saw {moment.tokens[0]} prompt and {moment.tokens[1]} decode tokens, "
-                    f"weighted {self.weights[0]:g} and {self.weights[1]:g}; choose weights or a calibration set that leave some"
-                )
+                _check_tokens_counted(names[0], moment, self.weights)
+                solver = unread  # every input was zero: the moment ranks no weight above another
             for name in names:
-                yield prune_linear(name, linears[name], inputs, self.solver, self.pattern, self.shares[name])
+                yield prune_linear(name, linears[name], inputs, solver, self.pattern, self.shares[name])
                 bar.update()
+
+
+def _check_tokens_counted(name: str, moment: Moment, weights: tuple[float, float]) -> None:
+    """Raise ParameterError where a moment is zero because no token counts, not because the inputs were zero."""
+    if not any(tokens and weight for tokens, weight in zip(moment.tokens, weights, strict=True)):
+        raise ParameterError(
+            f"the second moment of {name} is zero: it saw {moment.tokens[0]} prompt and {moment.tokens[1]} decode tokens, "
+            f"weighted {weights[0]:g} and {weights[1]:g}; choose weights or a calibration set that leave some"
+        )
 
 
 def _finish(dense, target, rows, label, parameters, identity) -> LoadedModel:

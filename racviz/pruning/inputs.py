@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 
@@ -12,6 +13,19 @@ from racviz.pruning.blocks import all_finite
 DAMPING, MOST_DAMPING = 0.01, 0.5
 WIDTHS = (256, 64)
 """Of the block columns in which H is factorised."""
+
+
+class Factor(NamedTuple):
+    """The factor of a damped second moment, and the damping that it needed.
+
+    u: `[columns, columns]`, upper, with UᵀU = (H + λI)⁻¹.
+    damping: λ / mean(diag H).
+    retries: how often the damping was doubled.
+    """
+
+    u: torch.Tensor
+    damping: float
+    retries: int
 
 
 @dataclass
@@ -42,8 +56,8 @@ class LinearInputs:
 
     @property
     def damping(self) -> float:
-        """λ / mean(diag H): what the factorisation needed, where there was one, and else what it would begin with."""
-        return self.inverse_factor[1] if "inverse_factor" in vars(self) else DAMPING
+        """λ / mean(diag H): the damping that the factorisation of H needs, whichever solver asks first."""
+        return self.inverse_factor.damping
 
     @cached_property
     def damped(self) -> torch.Tensor:
@@ -57,7 +71,7 @@ class LinearInputs:
         return new
 
     @cached_property
-    def inverse_factor(self) -> tuple[torch.Tensor, float, int]:
+    def inverse_factor(self) -> Factor:
         """U upper with UᵀU = (H + λI)⁻¹, the damping λ / mean(diag H) that was needed, and the retries."""
         began = time.monotonic()
         found = inverse_factor(self.moment, self.name)
@@ -67,7 +81,7 @@ class LinearInputs:
         return found
 
 
-def inverse_factor(h: torch.Tensor, name: str = "a linear") -> tuple[torch.Tensor, float, int]:
+def inverse_factor(h: torch.Tensor, name: str = "a linear") -> Factor:
     """U, upper, with UᵀU = (H + λI)⁻¹, from the upper triangle of H; λ = damping · mean(diag H), dead columns mended.
 
     Where H + λI is not positive definite the damping is doubled, up to 0.5. Then NumericalError, with the name of the linear.
@@ -78,7 +92,7 @@ def inverse_factor(h: torch.Tensor, name: str = "a linear") -> tuple[torch.Tenso
     while True:
         u = damped(h, damping)
         if factor_in_place(u):
-            return u.triu_(), damping, retries
+            return Factor(u.triu_(), damping, retries)
         if 2 * damping > MOST_DAMPING:
             raise NumericalError(
                 f"the second moment of {name} has no Cholesky factor, even with damping {damping}; "

@@ -12,7 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
+from racviz.conformance import check_blocks, check_length, check_tokens, pad_id
 from racviz.errors import DataError, NumericalError, check
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import all_finite, decoder_blocks
@@ -117,13 +119,17 @@ def open_stream(
     folder: keep the hidden states there. block: the states before this block are there already, in batches of the same size.
     """
     batch_tokens = batch_tokens or batch_tokens_on(loaded.device)
-    model, pad = loaded.model, loaded.tokenizer.pad_token_id or 0
-    _, blocks = decoder_blocks(model)
-    probe = partial(_probe, model, blocks, loaded.device, [])
+    for ids in calibration.sequences:
+        check_tokens(loaded, ids, f"the calibration set {calibration.source!r}")
+        check_length(loaded, len(ids), f"a sequence of the calibration set {calibration.source!r}")
+    check_blocks(loaded)
+    pad, switch = pad_id(loaded), length_switch(loaded.model.config)
+    probe = partial(_probe, loaded.model, decoder_blocks(loaded.model)[1], loaded.device, [])
     stream = Stream(
         HiddenStates(folder, block or -1), [], probe, [], [], [], loaded.device
     )  # what is put at -1 comes before block 0
-    for batch, rows in enumerate(batches_by_length([len(ids) for ids in calibration.sequences], batch_tokens)):
+    lengths = [len(ids) for ids in calibration.sequences]
+    for batch, rows in enumerate(batches_by_length(lengths, batch_tokens, switch)):
         longest = max(len(calibration.sequences[k]) for k in rows)
 
         def padded(arrays, fill, dtype, rows=rows, longest=longest) -> torch.Tensor:
@@ -146,12 +152,27 @@ def open_stream(
     return stream
 
 
-def batches_by_length(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows of like length together, so that padding is rare; each batch within `batch_tokens` when padded."""
+def through_blocks(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
+    """The hidden states `[B, T, d]` after the last block, each block called on its own, for ids `[B, T]`."""
+    blocks = decoder_blocks(loaded.model)[1]
+    hidden, arguments = _probe(loaded.model, blocks, loaded.device, [], ids)
+    for block, (args, kwargs) in zip(blocks, arguments, strict=True):
+        device = device_of(block)
+        out = block(hidden.to(device), *_moved(args, device), **_moved(kwargs, device))
+        hidden = out[0] if isinstance(out, tuple | list) else out  # [B, T, d]
+    return hidden
+
+
+def batches_by_length(lengths: list[int], batch_tokens: int, switch: int | None = None) -> Iterator[list[int]]:
+    """Rows of like length together, so that padding is rare; each batch within `batch_tokens` when padded.
+
+    switch: no batch holds both a row of up to so many tokens and a longer one, which the model would rotate by other frequencies.
+    """
     check(batch_tokens >= 1, "batch_tokens", batch_tokens, "an integer >= 1")
     batch: list[int] = []
     for k in sorted(range(len(lengths)), key=lambda k: (lengths[k], k)):
-        if batch and (len(batch) + 1) * lengths[k] > batch_tokens:
+        across = switch is not None and bool(batch) and lengths[batch[-1]] <= switch < lengths[k]
+        if batch and (across or (len(batch) + 1) * lengths[k] > batch_tokens):
             yield batch
             batch = []
         batch.append(k)
@@ -173,7 +194,7 @@ def _probe(
             if not first:
                 first.append(hidden.detach())
             if not returns_tuple:
-                returns_tuple.append(isinstance(real(*args, **kwargs), tuple))
+                returns_tuple.append(isinstance(real(*args, **kwargs), tuple | list))
             arguments.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
             if len(arguments) == len(blocks):
                 raise EnoughSeen
@@ -211,7 +232,7 @@ def run_block(block: nn.Module, index: int, stream: Stream, keep: bool, note: Ca
             out = block(stream.hidden.get(batch, last=keep).to(device), *args, **kwargs)
         except EnoughSeen:
             continue
-        out = out[0] if isinstance(out, tuple) else out  # [B, T, d]; a tensor in transformers 5
+        out = out[0] if isinstance(out, tuple | list) else out  # [B, T, d]; a tensor in transformers 5
         if keep:
             if not all_finite(out):
                 raise NumericalError(f"the activations after layers.{index} are not finite; check the weights up to that layer")

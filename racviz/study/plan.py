@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from racviz.architecture import auto_class
 from racviz.calibration import CalibrationSet
+from racviz.checkpoints import check_checkpoint
 from racviz.errors import DataError, RacvizError, check, unknown
 from racviz.generation import check_backend
 from racviz.generation.server import Client, Server
@@ -168,9 +170,10 @@ def make_plan(
 def on_meta(study: Study, on: str = "here") -> LoadedModel:
     """The model without its weights: config, shapes and tokenizer. Of a hub id only the small files are fetched."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     folder, _ = locate(study.model, None, study.trust_remote_code, weights=False)
+    check_checkpoint(folder, study.model, weights=False)
     code = {"trust_remote_code": study.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(folder, **code)
@@ -178,7 +181,9 @@ def on_meta(study: Study, on: str = "here") -> LoadedModel:
         gpu = on != "here" or torch.cuda.is_available()
         dtype = DTYPES.get(study.dtype, (getattr(config, "dtype", None) or torch.bfloat16) if gpu else torch.float32)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype, **code)
+            model = auto_class(config, study.model).from_config(config, dtype=dtype, **code)
+    except RacvizError:
+        raise
     except Exception as error:  # of every kind, for files that are not what they should be
         raise DataError(f"the model {study.model!r} has no config and tokenizer that transformers can load: {error}") from error
     form = thinking_format(tokenizer, study.thinking, study.model)
@@ -222,9 +227,9 @@ def _shapes(study: Study, model: LoadedModel) -> Shapes:
 
 def _fits(model: LoadedModel, problems: ProblemSet, name: str, cap: int) -> str:
     longest = max(len(model.render(p.text)) for p in problems)
-    if longest + cap > model.context:
-        raise DataError(f"a prompt of {longest} tokens and {name}={cap} exceed the model's context of {model.context}")
-    return f"prompts of up to {longest} tokens and {name}={cap} fit into {model.context}"
+    if longest + cap > model.reach:
+        raise DataError(f"a prompt of {longest} tokens and {name}={cap} exceed {model.limit}")
+    return f"prompts of up to {longest} tokens and {name}={cap} fit into {model.reach}"
 
 
 def _maker(study: Study, model: LoadedModel, on: str) -> str:

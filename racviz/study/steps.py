@@ -17,7 +17,7 @@ from racviz.models import LoadedModel, load_model
 from racviz.problems import ProblemSet, load_problems
 from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
-from racviz.pruning.blocks import decoder_blocks
+from racviz.pruning.blocks import decoder_blocks, read_columns
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
 from racviz.store import atomic, hash_file, key_of
 from racviz.study.parameters import Parameters
@@ -180,7 +180,7 @@ class Steps(Parameters):
     def _moments_bytes(self) -> int:
         """What the second moments of all sources and their factors would take, at most: fp32, prompt and decode apart, a linear each."""
         linears = Scope(self.scope, self.thirds).linears(self.dense.model)
-        return len(self.sources) * sum(16 * linear.in_features**2 for mine in linears.values() for linear in mine.values())
+        return len(self.sources) * sum(16 * read_columns(linear) ** 2 for mine in linears.values() for linear in mine.values())
 
     def _load_pruned(self, folder: Path, label: str) -> LoadedModel:
         loaded = self._load(folder)

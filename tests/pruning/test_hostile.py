@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from pruning_helpers import correlated, ragged, solve
 import racviz as rv
 from racviz.calibration import CalibrationSet
 from racviz.errors import DataError, NumericalError, ParameterError
-from racviz.pruning import LinearInputs, driver, second_moments, solver_named
+from racviz.pruning import LinearInputs, blocks, driver, second_moments, solver_named
 from racviz.pruning.allocation import allocate
 from racviz.pruning.blocks import full_precision
 from racviz.pruning.patterns import Pattern, lowest, quotas
@@ -123,6 +125,36 @@ def test_a_second_moment_that_is_zero_is_refused(tiny):
     prompts = CalibrationSet("p", whole.sequences, [np.zeros(len(s), np.uint8) for s in whole.sequences], whole.weights)
     with pytest.raises(ParameterError, match=r"0 decode tokens, weighted 0 and 1"):
         rv.prune(tiny, prompts, prompt_weight=0, progress=False)
+
+
+def test_a_calibration_set_without_weight_is_refused(tiny):
+    whole = ragged(tiny)
+    nothing = CalibrationSet("n", whole.sequences, whole.phases, [np.zeros(len(s), np.float32) for s in whole.sequences])
+    with pytest.raises(ParameterError, match="weight 0"):
+        rv.prune(tiny, nothing, progress=False)
+
+
+@pytest.mark.parametrize("mode", ["one-pass", "sequential"])
+@pytest.mark.parametrize("method", ["sparsegpt", "alps", "wanda", "magnitude", "sparsegpt+refit", "wanda+exact"])
+def test_a_layer_of_zeros_is_no_obstacle(tiny, method, mode):
+    """v_proj of zeros: what o_proj reads is zero in every token, so magnitude decides there; all else is as ever."""
+    dense = tiny.copy()
+    attention = dense.model.model.layers[0].self_attn
+    for linear in (attention.v_proj, dense.model.model.layers[1].mlp.up_proj):
+        linear.weight.data.zero_()
+    attention.v_proj.bias.data.zero_()
+    pruned = rv.prune(dense, ragged(tiny), method=method, mode=mode, progress=False)
+    assert pruned.provenance["sparsity"] == pytest.approx(0.5 + 0.5 * (64 * 32 + 160 * 64) / weights_of(pruned), abs=1e-3)
+    report = pruned.report.set_index("layer")
+    for name in ("layers.0.self_attn.o_proj", "layers.1.mlp.down_proj"):
+        assert report.loc[name, "sparsity"] == 0.5 and report.loc[name, "calibration_error"] == 0
+        assert report.loc[name, "dead"] == report.loc[name, "columns"]
+    old, new = attention.o_proj.weight, pruned.model.model.layers[0].self_attn.o_proj.weight
+    assert old[new == 0].abs().max() <= old[new != 0].abs().min() and torch.equal(new[new != 0], old[new != 0])
+
+
+def weights_of(pruned):
+    return int((pruned.report["rows"] * pruned.report["columns"]).sum())
 
 
 @pytest.mark.parametrize("method", ["sparsegpt", "alps", "wanda", "magnitude", "sparsegpt+refit"])
@@ -303,3 +335,36 @@ def test_provenance_says_how_to_do_it_again(tiny):
     pruned = rv.prune(tiny, ragged(tiny), allocation=given, keep_zeros=True, precision="float64", progress=False)
     said = json.loads(json.dumps(pruned.provenance["prune"]))
     assert said["allocation"] == given and said["keep_zeros"] is True and said["precision"] == "float64"
+
+
+# --- regular expressions that take for ever -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+@pytest.mark.parametrize("expression", [r"^(a|.|\w)*\d\d$", r"^(?:[a-z_]|.|\w)*[0-9]{2}$"])
+def test_a_scope_that_takes_for_ever_is_given_up(tiny, expression, where, monkeypatch):
+    monkeypatch.setattr(blocks, "SECONDS", 0.3)
+    caught, began = [], time.monotonic()
+
+    def run():
+        for given in ({"scope": expression}, {"allocation": {expression: 0.5}}):
+            try:
+                rv.prune(tiny, ragged(tiny), progress=False, **given)
+            except ParameterError as error:
+                caught.append(str(error))
+
+    if where == "main":
+        run()
+    else:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    assert len(caught) == 2 and all("given up" in text for text in caught) and time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("expression", ["(", "[a", "*", "(?P<x", "a{2,1}"])
+def test_a_scope_that_is_no_expression_is_refused(tiny, expression):
+    with pytest.raises(ParameterError, match="scope"):
+        rv.prune(tiny, ragged(tiny), scope=expression, progress=False)
+    with pytest.raises(ParameterError, match="allocation"):
+        rv.prune(tiny, ragged(tiny), allocation={expression: 0.5}, progress=False)

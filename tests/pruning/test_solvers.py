@@ -13,7 +13,7 @@ from racviz.errors import NumericalError, ParameterError
 from racviz.pruning import METHODS, LinearInputs, kernels, solver_named
 from racviz.pruning.inputs import factor_in_place, inverse_factor
 from racviz.pruning.linear import relative_error
-from racviz.pruning.patterns import lowest, quotas
+from racviz.pruning.patterns import Pattern, lowest, quotas
 from racviz.pruning.sweep import sweep, sweep_in_strips, sweep_reference, transposed
 
 needs_compiler = pytest.mark.skipif(
@@ -96,6 +96,20 @@ def test_damping_doubles_and_is_reported_then_gives_up_with_the_name():
     bad[0, 0] = -5.0
     with pytest.raises(NumericalError, match=r"layers\.3\.mlp\.up_proj.*scope"):
         inverse_factor(bad, "layers.3.mlp.up_proj")
+
+
+@pytest.mark.parametrize("first", METHODS)
+def test_the_order_of_solvers_changes_no_weight(first):
+    """On a singular moment whose factor needs more than the first damping, on inputs that all of them share."""
+    weight, _ = correlated(12, 40)
+    moment = torch.eye(40)
+    moment[0, 0] = -0.02  # indefinite: 0.01 is not enough
+    moment[5], moment[:, 5] = 0, 0
+    alone = {name: solver_named(name)(weight, LinearInputs(moment), Pattern(), 0.5)[0] for name in METHODS}
+    shared = LinearInputs(moment)
+    for name in (first, *METHODS, *reversed(METHODS)):
+        assert torch.equal(solver_named(name)(weight, shared, Pattern(), 0.5)[0], alone[name]), name
+    assert shared.damping == shared.inverse_factor.damping == 0.04
 
 
 def test_relative_error_is_the_norm_ratio():

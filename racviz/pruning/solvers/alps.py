@@ -18,9 +18,6 @@ def alps(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, sparsity:
     """Prune one linear, weight `[rows, columns]`. Details: the `damping`, `iterations`, the last `rho`."""
     count = round(sparsity * weight.numel())
     kept = max(1, weight.numel() - count)
-    if torch.linalg.cholesky_ex(inputs.damped)[1]:
-        inputs = LinearInputs(inputs.moment, inputs.name)
-        _ = inputs.inverse_factor  # finds the damping that is needed, or says that there is none
     scale = inputs.damped.diagonal().rsqrt()  # [columns]
     h = inputs.damped * scale[:, None] * scale  # unit diagonal
     w = weight.masked_fill(inputs.dead, 0) / scale

@@ -54,15 +54,13 @@ def exact(weight: torch.Tensor, h: torch.Tensor, mask: torch.Tensor) -> torch.Te
 def refitted(solver: Solver, how: str) -> Solver:
     """`solver`, then least squares on its support: `how` is `refit` (20 steps of conjugate gradients) or `exact`.
 
-    H is damped as the factorisation was, or by 0.01 of its mean diagonal. Details: those of the solver.
+    H is damped as its factorisation needs, whatever ran before. Details: those of the solver.
     """
     solve: Callable[..., torch.Tensor] = {"refit": conjugate_gradient, "exact": lambda w, h, mask, _: exact(w, h, mask)}[how]
 
     def refit(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, sparsity: float) -> Solved:
         start, mask, details = solver(weight, inputs, pattern, sparsity)
         alive = weight.masked_fill(inputs.dead, 0)
-        if how == "exact":
-            _ = inputs.inverse_factor  # the damping that a Cholesky needs
         return inputs.with_dead(solve(alive, inputs.damped, mask, start), weight, mask), mask, details
 
     return refit
