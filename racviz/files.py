@@ -28,10 +28,8 @@ REASONS = {
     errno.EISDIR: "it is a folder; give the path of a file",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
-OF_THE_MACHINE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
-    *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK),
-}  # fmt: skip
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOLCK}
+OF_MEMORY = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN}
 """Numbers of errors that say nothing about the work at hand: the same call succeeds on a machine with room."""
 INCOMPLETE = "incomplete"
 """The key by which a seal says that the files beside it are of two savings."""
@@ -76,13 +74,13 @@ def system_error(error: BaseException) -> int | None:
 def failure_of_the_machine(error: BaseException | None) -> str | None:
     """`storage` or `memory` for an error that a full disk, a lost file system or missing memory caused; else None."""
     while error is not None:
-        if isinstance(error, StorageError) or system_error(error) in OF_THE_MACHINE - {errno.ENOMEM}:
+        number = system_error(error)
+        if isinstance(error, StorageError) or number in OF_THE_DISK:
             return "storage"
-        text = str(error)
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or system_error(error) == errno.ENOMEM:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or number in OF_MEMORY:
             return "memory"
         if isinstance(error, RuntimeError) and re.search(
-            r"can't allocate memory|CUDA out of memory|Cannot allocate memory", text
+            r"can(?:no|')t allocate memory|CUDA out of memory", str(error), re.IGNORECASE
         ):
             return "memory"
         error = error.__cause__
