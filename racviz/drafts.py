@@ -60,6 +60,13 @@ def draft_name(name: str) -> str:
     return "." + os.fsdecode(os.fsencode(name)[: LONGEST - len(end) - 1]) + end
 
 
+def new_draft(folder: Path, name: str) -> Path:
+    """Make an empty folder that shall take the place `name` in a folder; returns its path."""
+    draft = folder / draft_name(name)
+    draft.mkdir()
+    return draft
+
+
 def drafts(folder: Path) -> list[Draft]:
     """The drafts that lie directly in a folder, sorted by name."""
     try:

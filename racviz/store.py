@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from racviz.drafts import Draft, draft_name, drafts, newest, reclaim, remove, size_of
+from racviz.drafts import Draft, draft_name, drafts, new_draft, newest, reclaim, remove, size_of
 from racviz.errors import DamagedArtefact, ResourceError, check, unknown
 from racviz.files import (
     atomic,
@@ -118,8 +118,7 @@ class Store:
         began = time.monotonic()
         with explained("write", folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            draft = folder.with_name(draft_name(key))
-            draft.mkdir()
+            draft = new_draft(folder.parent, key)
             try:
                 make(draft)
                 files = {p.relative_to(draft).as_posix(): hash_file(p) for p in sorted(draft.rglob("*")) if p.is_file()}

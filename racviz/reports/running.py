@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from racviz.drafts import draft_name, drafts, remove
+from racviz.drafts import drafts, new_draft, remove
 from racviz.errors import ParameterError, RacvizError, unknown
 from racviz.generation import check_backend
 from racviz.reports.catalogue import Report, find_report, parameters_of
@@ -44,8 +44,7 @@ def run_report(
     with explained("write", page):
         page.parent.mkdir(parents=True, exist_ok=True)
         _keep_notebooks_of_killed_runs(page.parent)
-        draft = page.with_name(draft_name(page.stem))
-        draft.mkdir()
+        draft = new_draft(page.parent, page.stem)
         notebook = draft / partial.name
         try:
             _execute(report, notebook, partial, parameters, progress, kernels)
