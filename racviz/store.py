@@ -42,6 +42,8 @@ __all__ = [
 FORMAT = 1
 """Part of every key: raised when the meaning of an artefact changes, so that old ones are not read as new ones."""
 KEY = re.compile(r"[0-9a-f]{24}")
+TRIES = 10
+"""Times that an artefact is made where other processes keep removing or damaging it."""
 BESIDE = ".pyramid"
 """The end of folders that may lie beside the files of an artefact; hidden files may too."""
 
@@ -113,9 +115,20 @@ class Store:
         if not self._reclaimed:
             self._reclaimed.append(True)
             self.reclaim()
-        if found := self._found(folder, read):
-            return found[0]
-        began = time.monotonic()
+        for attempt in range(TRIES):
+            if found := self._found(folder, read):
+                return found[0]
+            self._make(kind, key, parts, make)
+            try:
+                return read(folder)
+            except Exception:
+                if attempt == TRIES - 1 or self._whole(folder):
+                    raise  # else somebody cleaned the cache in between
+        raise AssertionError("the last attempt returns or raises")
+
+    def _make(self, kind: str, key: str, parts: dict[str, Any], make: Callable[[Path], None]) -> None:
+        """Make an artefact in a draft, with its manifest, and move it to its place."""
+        folder, began = self.path(kind, key), time.monotonic()
         with explained("write", folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             draft = new_draft(folder.parent, key)
@@ -130,7 +143,6 @@ class Store:
                 self._place(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-        return read(folder)
 
     def _found(self, folder: Path, read: Callable[[Path], T]) -> list[T]:
         """The artefact, if it is there and whole; else nothing, and the way is free to make it."""
@@ -147,18 +159,24 @@ class Store:
                 warnings.warn(f"{error} It is made again.", stacklevel=3)
                 self._remove_damaged(folder, verified)
         except Exception:
-            if os.path.lexists(folder):
+            if not verified or self._whole(folder):
                 raise  # else somebody cleaned the cache in between
         return []
 
+    def _whole(self, folder: Path) -> bool:
+        try:
+            return bool(self.verify(folder))
+        except DamagedArtefact:
+            return False
+
     def _place(self, draft: Path, folder: Path) -> None:
         """Move a finished artefact to its place; one that another writer put there meanwhile stays if it is whole."""
-        for attempt in range(3):
+        for attempt in range(TRIES):
             try:
                 draft.rename(folder)
                 return
             except OSError:
-                if attempt == 2 or not os.path.lexists(folder):
+                if attempt == TRIES - 1 or not os.path.lexists(folder):
                     raise
             try:
                 self.verify(folder)
@@ -263,8 +281,10 @@ class Store:
                 gone += [draft.path] if old else []
         freed = 0
         for path in gone:
+            aside = path if Draft.parse(path) else path.with_name(draft_name(path.name))
             with explained("remove", path), contextlib.suppress(FileNotFoundError):
-                freed += remove(path)
+                os.rename(path, aside)  # in one step, so that nobody reads half of an artefact
+                freed += remove(aside)
         return freed
 
     def _kinds(self) -> list[Path]:

@@ -525,6 +525,17 @@ def test_an_artefact_that_somebody_removes_while_it_is_read_is_made_again(store)
     assert store.cached("things", {"a": 1}, put("again"), read) == "again"
 
 
+def test_an_artefact_that_cannot_be_read_is_not_made_for_ever(store):
+    made = []
+    with pytest.raises(FileNotFoundError):
+        store.cached("things", {"a": 1}, lambda draft: made.append((draft / "other").write_text("x")), get)
+    assert len(made) == 1
+    with pytest.raises(FileNotFoundError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store.cached("things", {"a": 2}, made.append, get)
+    assert len(made) <= 20
+
+
 def test_damage_that_another_process_has_mended_meanwhile_stays_mended(store, monkeypatch):
     folder = entry(store, {"a": 1})
     spoil_flip(folder)
