@@ -157,17 +157,27 @@ def cache(
     list_: Annotated[bool, typer.Option("--list", help="List the artefacts.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove artefacts.")] = False,
     older_than: Annotated[float, typer.Option(help="With --prune: only those older than so many days.")] = 0.0,
-    kind: Annotated[str | None, typer.Option(help="With --prune: only those of this kind, e.g. checkpoints.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="With --prune: only those of this kind, e.g. checkpoints, or drafts: what killed runs left."),
+    ] = None,
 ) -> None:
     """Show or clean the cache of finished steps."""
+    from racviz.drafts import size_of
     from racviz.store import Store
 
     store = Store.default()
     if prune:
         print(f"{store.prune(older_than, kind) / 2**20:.1f} MiB freed in {store.root}")
         return
-    entries = store.entries()
+    entries, drafts = store.entries(), store.drafts()
     if list_:
         for row in entries:
             print(f"{row['kind']:<12} {row['key']}  {row['bytes'] / 2**20:9.2f} MiB  {row['created']}")
+        for draft in drafts:
+            state = "left by a killed run" if draft.abandoned else "being written"
+            print(f"{draft.path.parent.name:<12} {draft.path.name}  {size_of(draft.path) / 2**20:9.2f} MiB  {state}")
     print(f"{len(entries)} artefacts, {sum(row['bytes'] for row in entries) / 2**20:.1f} MiB in {store.root}")
+    if left := [draft for draft in drafts if draft.abandoned]:
+        size = sum(size_of(draft.path) for draft in left) / 2**20
+        print(f"{len(left)} drafts of killed runs, {size:.1f} MiB: the next run removes them, or --prune --kind drafts")

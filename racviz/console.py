@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from racviz.errors import RacvizError, StorageError
+from racviz.processes import Terminated, terminable
 
 
 class Commands(TyperGroup):
@@ -16,13 +17,15 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx):
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
+            with terminable():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
             kept = "What was finished is kept; the same command goes on from there."
             if ctx.invoked_subcommand == "prune" and not any(word.startswith("--workspace") for word in sys.argv):
                 kept = "Nothing was written. With --workspace FOLDER finished blocks are kept."
-            print(f"\nInterrupted. {kept}", file=sys.stderr)
-            sys.exit(130)
+            by_signal = isinstance(stop, Terminated)
+            print(f"\n{'Terminated' if by_signal else 'Interrupted'}. {kept}", file=sys.stderr)
+            sys.exit(143 if by_signal else 130)
         except RacvizError as error:
             print(f"racviz: {self.as_options(str(error), ctx)}", file=sys.stderr)
             sys.exit(1)

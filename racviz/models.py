@@ -7,6 +7,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,11 +18,14 @@ import torch
 from racviz.architecture import auto_class, check_decoder, context_of, length_switch
 from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
 from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, unknown
+from racviz.files import INCOMPLETE, is_regular
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
-from racviz.store import atomic_files, explained, hash_file, resource, write_text
+from racviz.store import atomic_files, explained, hash_file, read_text, regular_file, resource, write_text
 
 EMBEDDED = ("tiny-reasoner", "tiny-reasoner-small", "tiny-reasoner-seed1")
 SMOLLM2 = "smollm2"
+STALE = ("model*.safetensors*", "racviz_report.csv", "chat_template.jinja", "generation_config.json")
+"""Files of a checkpoint that was saved in a folder before: transformers would load them with the new one."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -97,10 +101,14 @@ class LoadedModel:
         return frozenset(self.provenance.get("calibration", {}).get("problems", ()))
 
     def save(self, folder: str | Path) -> Path:
-        """Write an ordinary Hugging Face checkpoint and `racviz.json`, the provenance."""
+        """Write an ordinary Hugging Face checkpoint and `racviz.json`, the provenance.
+
+        Over another checkpoint, the old provenance goes first and the new one comes last: where a save is killed in between, racviz.json
+        says so and `load_model` refuses the folder.
+        """
         folder = Path(folder)
         with explained("save the model in", folder):
-            with atomic_files(folder) as draft:
+            with atomic_files(folder, seal="racviz.json", stale=STALE) as draft:
                 with quiet(), any_generation_config(self.model, draft):
                     self.model.save_pretrained(draft)
                 self.tokenizer.save_pretrained(draft)
@@ -108,10 +116,6 @@ class LoadedModel:
                 write_text(draft / "racviz.json", json.dumps(own, indent=1, ensure_ascii=False))
                 if self.report is not None:
                     self.report.to_csv(draft / "racviz_report.csv", index=False)
-                written = {path.name for path in draft.iterdir()}
-            for path in [*folder.glob("model*.safetensors*"), folder / "racviz_report.csv"]:
-                if path.name not in written:  # of a checkpoint that was saved here before: transformers would load its shards
-                    path.unlink(missing_ok=True)
         return folder
 
     def copy(self) -> "LoadedModel":
@@ -153,6 +157,7 @@ def load_model(
     place = _place(device, source, dtype)
     chosen = DTYPES.get(dtype, torch.float32 if place == "cpu" else "auto")
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    provenance = provenance_of(source)
     spread = {"device_map": "auto" if place == "map" else place} if place == "map" or isinstance(place, dict) else {}
     try:
         with quiet():
@@ -186,7 +191,8 @@ def load_model(
     for parameter, values in model.named_parameters():
         if values.device.type != "meta" and not torch.isfinite(values).all():  # what is on disk is read block by block
             raise NumericalError(f"the weights of {name!r} are not finite in {parameter}; the checkpoint is damaged")
-    provenance = provenance_of(source)
+    if provenance_of(source) != provenance:
+        raise DataError(f"the checkpoint {name!r} was replaced while it was loaded; load it again.")
     report = _report(source / "racviz_report.csv") if provenance else None
     made_by: dict[str, Any] = {"dtype": str(model.dtype)}
     if thinking != "auto" and form != detect_format(tokenizer):
@@ -209,7 +215,7 @@ def _place(device: str | dict[str, Any], source: Path, dtype: str = "auto") -> s
 
 def weight_bytes(source: Path, dtype: str = "auto") -> int:
     """Bytes of the weights in a folder, as they are stored, or twice that where they are stored in 16 bit and wanted in 32."""
-    stored = sum(path.stat().st_size for path in source.glob("*.safetensors"))
+    stored = sum(path.stat().st_size for path in source.glob("*.safetensors") if is_regular(path))
     config = source / "config.json"
     half = config.is_file() and any(f'"{name}"' in config.read_text(encoding="utf-8") for name in ("bfloat16", "float16"))
     return stored * (2 if dtype == "float32" and half else 1)
@@ -230,18 +236,33 @@ def _report(path: Path):
     """The report of a pruned model that was saved, a row a linear; None where there is none."""
     import pandas as pd
 
-    return pd.read_csv(path) if path.exists() else None
+    return pd.read_csv(regular_file(path)) if os.path.lexists(path) else None
 
 
 def provenance_of(folder: Path) -> dict[str, Any]:
-    """What racviz.json in the folder of a pruned model says; empty where there is none. Raises DataError where it is damaged."""
+    """The content of racviz.json in the folder of a model; empty for a model that racviz did not save.
+
+    Raises DataError where it is damaged, or missing beside a report, and for a checkpoint whose save did not end.
+    """
     path = folder / "racviz.json"
-    if not path.exists():
+    if not os.path.lexists(path):
+        if os.path.lexists(folder / "racviz_report.csv"):
+            raise DataError(
+                f"{path} is missing, though racviz_report.csv says that the model was pruned: which problems calibrated it is not known. "
+                "Save the model again."
+            )
         return {}
     try:
-        kept = dict(json.loads(path.read_text(encoding="utf-8")))
+        kept = dict(json.loads(read_text(path)))
+        if INCOMPLETE in kept:
+            raise DataError(
+                f"the checkpoint in {folder} is incomplete: its save was killed, or is still at work, so that files of two models may lie "
+                "there. Save the model again."
+            )
         return {k: v for k, v in kept.items() if k not in ("name", "fingerprint")}
-    except (ValueError, TypeError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} is damaged ({error}): it says which problems calibrated the model. Save the model again."
         ) from error
@@ -294,12 +315,21 @@ def locate(name: str, revision: str | None = None, code: bool = False, weights: 
 
 
 def _fingerprint(made_by: dict[str, Any], folder: Path | None) -> str:
-    """A hash of what made the model and, for one from a folder, of the content of its weights, configs and tokenizer."""
+    """A hash of what made the model and, for one from a folder, of the content of its weights, configs and tokenizer.
+
+    Only regular files and links to them count: transformers reads no others, and reading a FIFO or a device may never end.
+    Raises DataError for one that cannot be read.
+    """
     digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode())
     if folder is not None:
         kinds = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py")
-        for path in sorted(path for kind in kinds for path in folder.glob(kind)):
-            digest.update(f"{path.name} {hash_file(path)}".encode())
+        for path in sorted(path for kind in kinds for path in folder.glob(kind) if is_regular(path)):
+            try:
+                digest.update(os.fsencode(f"{path.name} {hash_file(path)}"))
+            except OSError as error:
+                raise DataError(
+                    f"{path} cannot be read: {error.strerror}. Make it readable, or copy the checkpoint again."
+                ) from error
     return digest.hexdigest()[:24]
 
 

@@ -1,12 +1,14 @@
 """The results of a run: read with a check, cut to what is asked for, and set as a table for a paper."""
 
 import contextlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from racviz.errors import DataError, check, unknown
+from racviz.store import regular_file
 from racviz.study import RESULT_COLUMNS
 from racviz.sweep import Book
 
@@ -16,7 +18,9 @@ def read_results(folder: str | Path):
     import pandas as pd
 
     table = Path(folder) / "results.csv" if Path(folder).is_dir() else Path(folder)
-    if not table.exists():
+    if os.path.lexists(table):
+        regular_file(table)
+    else:
         raise DataError(f"{table} does not exist; `racviz sweep` and the reports write it into the folder of their run.")
     Book(table.parent).check()
     try:

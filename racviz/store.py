@@ -12,17 +12,43 @@ import os
 import re
 import shutil
 import time
-import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, is_dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from racviz.errors import DamagedArtefact, ResourceError, StorageError, check, unknown
+from racviz.drafts import Draft, draft_name, drafts, new_draft, newest, reclaim, remove, size_of
+from racviz.errors import DamagedArtefact, ResourceError, check, unknown
+from racviz.files import (
+    atomic,
+    atomic_files,
+    explained,
+    hash_file,
+    is_regular,
+    open_regular,
+    read_text,
+    regular_file,
+    settle,
+    write_text,
+)  # fmt: skip
+from racviz.locks import in_use
+
+__all__ = [
+    "FORMAT", "Store", "atomic", "atomic_files", "canonical", "explained", "hash_file", "is_regular", "key_of", "open_regular", "read_text",
+    "regular_file", "resource", "write_text",
+]  # fmt: skip
 
 FORMAT = 1
 """Part of every key: raised when the meaning of an artefact changes, so that old ones are not read as new ones."""
+KEY = re.compile(r"[0-9a-f]{24}")
+TRIES = 10
+"""Times that an artefact is made where other processes keep removing or damaging it."""
+BESIDE = ".pyramid"
+"""The end of folders that may lie beside the files of an artefact; hidden files may too."""
+
+UNSTAMPED = r"[0-9a-f]{24}\.\d+"
+"""Names of drafts that earlier releases made."""
 
 T = TypeVar("T")
 
@@ -60,95 +86,12 @@ def key_of(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def explained(doing: str, path: Path) -> Iterator[None]:
-    """Turn a full disk or a folder without permission into an error that says so and what to do."""
-    try:
-        yield
-    except Exception as error:
-        reason = {
-            errno.ENOSPC: "the disk is full; free space or set RACVIZ_CACHE to a folder elsewhere",
-            errno.EDQUOT: "your quota is used up; free space or set RACVIZ_CACHE to a folder elsewhere",
-            errno.EFBIG: "the file would be larger than is allowed here; set RACVIZ_CACHE (or the output folder) to one elsewhere",
-            errno.EACCES: "no permission to write; set RACVIZ_CACHE (or the output folder) to one you may write to",
-            errno.EPERM: "no permission to write; set RACVIZ_CACHE (or the output folder) to one you may write to",
-            errno.EROFS: "the file system is read-only; set RACVIZ_CACHE (or the output folder) to one you may write to",
-            errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
-            errno.EEXIST: "a part of the path is a file, not a folder; choose another path",
-            errno.EISDIR: "it is a folder; give the path of a file",
-            errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-        }.get(_system_error(error))
-        if reason is None or isinstance(error, StorageError):
-            raise
-        raise StorageError(f"could not {doing} {path}: {reason}. What was finished before is kept.") from error
-
-
-def _system_error(error: Exception) -> int | None:
-    """The system's number of an error; safetensors has it in its message alone."""
-    if isinstance(error, OSError):
-        return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
-    return int(found[1]) if found else None
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    path = Path(path)
-    with explained("write", path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            yield temporary
-            _sync(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_files(folder: Path) -> Iterator[Path]:
-    """A temporary folder inside `folder` whose files move into it, over what was there, when the block ends well."""
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        draft.mkdir()
-        yield draft
-        files = sorted(draft.iterdir())
-        for path in files:
-            _sync(path)
-        for path in files:
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # only where nothing came of it: it is empty
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def write_text(path: Path, text: str) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 @dataclass(frozen=True)
 class Store:
     """The artefacts under one folder."""
 
     root: Path
+    _reclaimed: list[bool] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @classmethod
     def default(cls) -> "Store":
@@ -165,95 +108,220 @@ class Store:
     def cached(self, kind: str, parts: dict[str, Any], make: Callable[[Path], None], read: Callable[[Path], T]) -> T:
         """The artefact of `kind` made by `parts`: read if it is there and whole, else made in a folder and kept.
 
-        A damaged artefact is reported by a warning, removed and made again.
+        A damaged artefact is reported by a warning, removed and made again. The first call of a store removes what killed runs left.
         """
         key = key_of(kind=kind, **parts)
         folder = self.path(kind, key)
-        with explained("read", folder):
-            there = folder.exists()
-        if there:
+        if not self._reclaimed:
+            self._reclaimed.append(True)
+            self.reclaim()
+        for attempt in range(TRIES):
+            if found := self._found(folder, read):
+                return found[0]
+            self._make(kind, key, parts, make)
             try:
-                self.verify(folder)
                 return read(folder)
-            except DamagedArtefact as error:
-                warnings.warn(f"{error} It is made again.", stacklevel=2)
-                with explained("remove the damaged", folder):
-                    shutil.rmtree(folder, ignore_errors=True)
-        began = time.monotonic()
+            except Exception:
+                if attempt == TRIES - 1 or self._whole(folder):
+                    raise  # else somebody cleaned the cache in between
+        raise AssertionError("the last attempt returns or raises")
+
+    def _make(self, kind: str, key: str, parts: dict[str, Any], make: Callable[[Path], None]) -> None:
+        """Make an artefact in a draft, with its manifest, and move it to its place."""
+        folder, began = self.path(kind, key), time.monotonic()
         with explained("write", folder):
-            draft = folder.with_name(f".{key}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-            draft.mkdir(parents=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            draft = new_draft(folder.parent, key)
             try:
                 make(draft)
-                files = {str(p.relative_to(draft)): hash_file(p) for p in sorted(draft.rglob("*")) if p.is_file()}
+                files = {p.relative_to(draft).as_posix(): hash_file(p) for p in sorted(draft.rglob("*")) if p.is_file()}
                 for name in files:
-                    _sync(draft / name)
+                    settle(draft / name)
                 manifest = {"kind": kind, "key": key, "format": FORMAT, "seconds": round(time.monotonic() - began, 3)}
                 manifest |= {"created": time.strftime("%Y-%m-%dT%H:%M:%S"), "parameters": canonical(parts), "files": files}
                 write_text(draft / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
-                try:
-                    draft.rename(folder)
-                except OSError:
-                    if not (folder / "manifest.json").exists():
-                        raise  # not a writer that was faster: a real failure
+                self._place(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-        return read(folder)
 
-    def verify(self, folder: Path) -> dict[str, Any]:
-        """The manifest of an artefact whose files are all as they were written. Raises DamagedArtefact."""
+    def _found(self, folder: Path, read: Callable[[Path], T]) -> list[T]:
+        """The artefact, if it is there and whole; else nothing, and the way is free to make it."""
+        if not os.path.lexists(folder):
+            return []
+        verified = False
         try:
-            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            for name, digest in manifest["files"].items():
-                if hash_file(folder / name) != digest:
-                    raise DamagedArtefact(f"the cached artefact {folder} is damaged: {name} is not what was written.")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedArtefact(f"the cached artefact {folder} is damaged: {type(error).__name__}: {error}.") from error
+            with explained("read", folder):
+                self.verify(folder)
+            verified = True
+            return [read(folder)]
+        except DamagedArtefact as error:
+            if os.path.lexists(folder):
+                warnings.warn(f"{error} It is made again.", stacklevel=3)
+                self._remove_damaged(folder, verified)
+        except Exception:
+            if not verified or self._whole(folder):
+                raise  # else somebody cleaned the cache in between
+        return []
+
+    def _whole(self, folder: Path) -> bool:
+        try:
+            return bool(self.verify(folder))
+        except DamagedArtefact:
+            return False
+
+    def _place(self, draft: Path, folder: Path) -> None:
+        """Move a finished artefact to its place; one that another writer put there meanwhile stays if it is whole."""
+        for attempt in range(TRIES):
+            try:
+                draft.rename(folder)
+                return
+            except OSError:
+                if attempt == TRIES - 1 or not os.path.lexists(folder):
+                    raise
+            try:
+                self.verify(folder)
+                return
+            except DamagedArtefact:
+                self._remove_damaged(folder)
+
+    def _remove_damaged(self, folder: Path, verified: bool = False) -> None:
+        """Remove what is in the place of an artefact: a folder, a file, a link.
+
+        It is moved away first, in one step, and looked at again: between the look and the move another process may have made it anew.
+        verified: its checksums are right, and its reader found the damage.
+        """
+        aside = folder.with_name(draft_name(folder.name))
+        with explained("remove the damaged", folder):
+            try:
+                os.rename(folder, aside)
+            except FileNotFoundError:
+                return  # another process has removed it
+            with contextlib.suppress(DamagedArtefact, OSError):
+                if not verified and self.verify(aside, folder.name):
+                    os.rename(aside, folder)
+            remove(aside, missing_ok=True)
+
+    def verify(self, folder: Path, key: str | None = None) -> dict[str, Any]:
+        """The manifest of an artefact whose files are all as they were written, and no others are there.
+
+        key: that of the artefact where the folder has another name.
+
+        Raises DamagedArtefact, and OSError where it may not be read, which is no damage.
+        """
+        try:
+            manifest = json.loads(read_text(folder / "manifest.json"))
+            wrong = _wrong(manifest, folder.parent.name, key or folder.name)
+            files = {} if wrong else manifest["files"]
+            if more := sorted(_present(folder) - {"manifest.json", *files}):
+                wrong = wrong or f"{more[0][:80]!r} is not in its manifest"
+            wrong = wrong or next(
+                (f"{n!r} is not what was written" for n, d in files.items() if hash_file(folder / n) != d), ""
+            )
+        except PermissionError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            wrong = f"{type(error).__name__}: {error}"
+        if wrong:
+            raise DamagedArtefact(f"the cached artefact {folder} is damaged: {wrong}.")
         return manifest
 
     def entries(self) -> list[dict[str, Any]]:
-        """A row an artefact: kind, key, created, seconds (to make it), bytes; newest first."""
+        """A row an artefact: kind, key, created, seconds (to make it), bytes; newest first. `created` is `damaged` where that is seen."""
         rows = []
-        for manifest_path in sorted(self.root.glob("*/*/manifest.json")):
-            folder = manifest_path.parent
-            if folder.name.startswith("."):
-                continue
+        for path in self._artefacts():
             try:
-                manifest = dict(json.loads(manifest_path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError):
+                manifest = dict(json.loads(read_text(path / "manifest.json")))
+            except (OSError, ValueError, TypeError, RecursionError):
                 manifest = {"created": "damaged"}
-            size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
             row = {
-                "kind": folder.parent.name,
-                "key": folder.name,
+                "kind": path.parent.name,
+                "key": path.name,
                 "created": manifest.get("created"),
                 "seconds": manifest.get("seconds"),
             }
-            rows.append(row | {"bytes": size})
+            rows.append(row | {"bytes": size_of(path)})
         return sorted(rows, key=lambda row: str(row["created"]), reverse=True)
+
+    def drafts(self) -> list[Draft]:
+        """What runs are writing, and what killed ones left (`Draft.abandoned`)."""
+        return [
+            draft
+            for kind in self._kinds()
+            for draft in drafts(kind)
+            if draft.owner is not None or re.fullmatch(UNSTAMPED, draft.name)
+        ]
+
+    def reclaim(self) -> int:
+        """Remove what killed runs left; returns the bytes freed. What a living process writes stays."""
+        return sum(reclaim(kind, UNSTAMPED) for kind in self._kinds())
 
     def prune(self, older_than_days: float = 0.0, kind: str | None = None) -> int:
         """Remove artefacts (and what killed runs left behind) older than so many days; returns the bytes freed.
 
-        Only folders that are named as a store names them are touched. Raises ParameterError for a kind that is not there.
+        Only what is named as a store names it is touched, and nothing that a living process writes.
+        kind: only artefacts of this kind; `drafts` are what killed runs left, `journals` the rows of runs that did not end.
+
+        Raises ParameterError for a kind that is not there.
         """
         check(older_than_days >= 0, "older_than_days", older_than_days, "a number >= 0")
-        folders = [
-            f for f in self.root.glob("*/*") if re.fullmatch(r"[0-9a-f]{24}|\.[0-9a-f]{24}\.\d+\.[0-9a-f]{8}\.tmp", f.name)
-        ]
-        kinds = sorted({folder.parent.name for folder in folders} | {p.parent.name for p in self.root.glob("journals/*.jsonl")})
+        artefacts, left, journals = self._artefacts(), self.drafts(), sorted(self.root.glob("journals/*.jsonl"))
+        kinds = {path.parent.name for path in (*artefacts, *journals, *(draft.path for draft in left))} | (
+            {"drafts"} if left else set()
+        )
         if kind is not None and kinds and kind not in kinds:
-            raise unknown("kind", kind, kinds)
-        freed, limit = 0, time.time() - older_than_days * 86_400
-        if kind in (None, "journals"):  # rows of runs that did not end
-            for path in self.root.glob("journals/*.jsonl"):
-                if path.stat().st_mtime <= limit:
-                    freed += path.stat().st_size
-                    with explained("remove", path):
-                        path.unlink()
-        for folder in folders:
-            if kind in (None, folder.parent.name) and folder.is_dir() and folder.stat().st_mtime <= limit:
-                freed += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-                with explained("remove", folder):
-                    shutil.rmtree(folder)
+            raise unknown("kind", kind, sorted(kinds))
+        limit = time.time() - older_than_days * 86_400
+        gone = [path for path in artefacts if kind in (None, path.parent.name) and os.lstat(path).st_mtime <= limit]
+        gone += [path for path in journals if kind in (None, "journals") and path.stat().st_mtime <= limit and not in_use(path)]
+        for draft in left:  # a name without an owner is judged by the age that was asked for
+            if kind in (None, "drafts", draft.path.parent.name):
+                old = newest(draft.path) <= limit if draft.owner is None else draft.abandoned
+                gone += [draft.path] if old else []
+        freed = 0
+        for path in gone:
+            aside = path if Draft.parse(path) else path.with_name(draft_name(path.name))
+            with explained("remove", path), contextlib.suppress(FileNotFoundError):
+                os.rename(path, aside)  # in one step, so that nobody reads half of an artefact
+                freed += remove(aside)
         return freed
+
+    def _kinds(self) -> list[Path]:
+        with contextlib.suppress(OSError):
+            return sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return []
+
+    def _artefacts(self) -> list[Path]:
+        """Everything that has an artefact's name, also files and links."""
+        found: list[Path] = []
+        for kind in self._kinds():
+            with contextlib.suppress(OSError):
+                found += sorted(kind / name for name in os.listdir(kind) if KEY.fullmatch(name))
+        return found
+
+
+def _wrong(manifest: Any, kind: str, key: str) -> str:
+    """A manifest's fault: it is another artefact's, or names no files, or files elsewhere; empty where it has none."""
+    for name, value in (("kind", kind), ("key", key), ("format", FORMAT)):
+        if manifest[name] != value:
+            return f"its manifest has the {name} {str(manifest[name])[:80]!r} in place of {value!r}"
+    files = manifest["files"]
+    if not isinstance(files, dict) or not files:
+        return "its manifest names no files"
+    for name in files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or str(path) != name or name in (".", "manifest.json"):
+            return f"its manifest names {name[:80]!r}, which is no file of its own"
+    return ""
+
+
+def _present(folder: Path) -> set[str]:
+    """The files and links below a folder, but hidden ones and what lies beside an artefact."""
+    found = set()
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(BESIDE)]
+        links = [name for name in folders if os.path.islink(os.path.join(here, name))]
+        names = [os.path.join(here, name) for name in (*files, *links) if not name.startswith(".")]
+        found |= {Path(name).relative_to(folder).as_posix() for name in names}
+    return found

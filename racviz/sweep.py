@@ -8,24 +8,27 @@ Several grids in a list are put together. A cell depends on nothing but its para
 import contextlib
 import itertools
 import json
-import multiprocessing
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from racviz.drafts import reclaim
 from racviz.errors import DataError, ParameterError, StorageError, check, unknown
+from racviz.files import failure_of_the_machine
 from racviz.generation import backend_key
+from racviz.locks import alone
+from racviz.processes import terminable
 from racviz.progress import progress_bar
-from racviz.store import Store, explained, key_of, write_text
+from racviz.store import Store, explained, is_regular, key_of, regular_file, write_text
 from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
 from racviz.study.parameters import parameter_names
 from racviz.study.sharing import hand_over, show_keys
 from racviz.study.timing import time_cells
+from racviz.workers import rows_of, run_cell
+
+__all__ = ["Book", "Cell", "cell_names", "run_cell", "run_sweep", "studies_of"]
 
 LISTS = ("sources", "sparsities")
 """Parameters that are lists themselves; all others are an axis where a list is given. (`thirds` is one where the list holds lists.)"""
@@ -35,6 +38,10 @@ NAMED = ("sources", "sparsities", "model", "domain", "method", "pattern", "mode"
 """What a cell's name says anyway."""
 ANSWERING = ("test_problems", "budget", "temperature", "top_p", "seed", "samples", "problems", "backend", "thinking", "dtype")
 """Parameters on which the answers of the dense model depend."""
+
+
+OF_THE_MACHINE = ("StorageError:", "MemoryError:", "OutOfMemoryError:")
+"""Beginnings of errors that earlier releases kept as failures of cells: such cells are run again."""
 
 
 @dataclass(frozen=True)
@@ -119,18 +126,21 @@ def run_sweep(
 
     `frame.attrs["failed"]` holds the cells of this grid that failed, with their errors.
 
-    Cells that are finished are not run again; those that failed are, with `retry`. workers: processes, which share the processors.
+    Cells that are finished are not run again; those that failed are, with `retry`. workers: processes, which share the processors and end
+    with this one, however it ends. A full disk or missing memory is no failure of a cell: the sweep stops, or goes on to smaller cells,
+    and the same call runs such cells again.
     timing_problems: when all are finished, a timing pass over the first so many test problems: one worker, warmed up, cells interleaved.
 
-    Raises ParameterError for a grid that cannot be (see `studies_of`), StorageError where another sweep is at work in the folder,
-    DataError where results.csv was changed by hand.
+    Raises ParameterError for a grid that cannot be (see `studies_of`), StorageError where another sweep is at work in the folder or
+    the disk is full (the cells that were finished are kept), DataError where results.csv was changed by hand.
     """
     check(isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1, "workers", workers, "an integer >= 1")
     check_timing(timing_problems)
     studies = studies_of(grid, store)
     for study in studies:
         study.can_answer()
-    with _alone(studies[0].folder):
+    with terminable(), alone(studies[0].folder, "sweep"):
+        reclaim(studies[0].folder)
         book = Book(studies[0].folder)
         book.check()
         show_keys(studies if progress else [])
@@ -139,10 +149,19 @@ def run_sweep(
             if book.wants(key, retry=True):
                 book.add(key, done)
         left = {key: cell for key, cell in cells.items() if book.wants(key, retry)}
-        with progress_bar(total=len(cells), desc="sweep", unit="cell", shown=progress) as bar:
+        unlucky: dict[str, str] = {}
+        with (
+            progress_bar(total=len(cells), desc="sweep", unit="cell", shown=progress) as bar,
+            contextlib.closing(rows_of(left, workers)) as rows,  # its processes end with the loop, whatever ends that
+        ):
             bar.update(len(cells) - len(left))
-            for key, done in _rows(left, workers, progress):
-                book.add(key, {"cell": cells[key].name(_varied(studies)), **done})
+            for key, done in rows:
+                name = cells[key].name(_varied(studies))
+                if machine := done.pop("machine", None):
+                    _stop_on(machine, done["error"])
+                    unlucky[name] = done["error"]
+                else:
+                    book.add(key, {"cell": name, **done})
                 bar.update()
         if timing_problems:
             _time(book, cells, timing_problems)
@@ -150,7 +169,7 @@ def run_sweep(
         manifest = studies[0].manifest() | {"studies": [as_parameters(study) for study in studies]}
         write_text(studies[0].folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
         frame = book.frame(list(cells))
-        frame.attrs["failed"] = book.failed([*cells, *impossible])
+        frame.attrs["failed"] = book.failed([*cells, *impossible]) | unlucky
         return frame
 
 
@@ -178,9 +197,18 @@ def _prepared(studies: list[Study], progress: bool) -> tuple[dict[str, Cell], di
             try:
                 cells.setdefault(cell.key, cell)
             except Exception as error:  # a cell that cannot be does not take the others with it
+                _stop_on(failure_of_the_machine(error), f"{type(error).__name__}: {error}")
                 asked = key_of(parameters=as_parameters(study), source=cell.source, sparsity=cell.sparsity)
                 impossible[asked] = {"cell": cell.name(more), "error": f"{type(error).__name__}: {error}"}
     return cells, impossible
+
+
+def _stop_on(machine: str | None, error: str) -> None:
+    """Raise StorageError for what all other cells would meet too."""
+    if machine == "storage":
+        raise StorageError(
+            f"the sweep stopped, since its files cannot be written or read. The same call goes on from there. {error}"
+        )
 
 
 def _time(book: "Book", cells: dict[str, Cell], count: int) -> None:
@@ -194,96 +222,6 @@ def _time(book: "Book", cells: dict[str, Cell], count: int) -> None:
         book.add(key, {**entry, "row": entry["row"] | measured})
 
 
-def run_cell(parameters: dict[str, Any], source: str, sparsity: float, root: str) -> dict[str, Any]:
-    """One cell from its parameters alone: what a worker does, in this process or another, on this machine or another.
-
-    root: the folder of the store. Returns the row of results.csv; what was answered is in the store.
-    """
-    study = _study(json.dumps(parameters, sort_keys=True), root)
-    return study.row(source, sparsity)
-
-
-@lru_cache(maxsize=1)
-def _study(parameters: str, root: str) -> Study:
-    return replace(study_from(json.loads(parameters)), store=Store(Path(root)), progress=False)
-
-
-def _rows(cells: dict[str, Cell], workers: int, progress: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, what came of it) as cells are finished."""
-    if workers > 1 and len(cells) > 1:
-        yield from _rows_of_workers(cells, workers)
-        return
-    before = next((cell.study for cell in cells.values()), None)
-    for key, cell in cells.items():
-        hand_over(before, cell.study)
-        before, began = cell.study, time.monotonic()
-        try:
-            row = cell.study.row(cell.source, cell.sparsity)
-        except Exception as error:  # a cell that fails does not take the others with it
-            yield key, {"error": f"{type(error).__name__}: {error}"}
-        else:
-            yield key, {"row": row, "seconds": round(time.monotonic() - began, 3)}
-
-
-def _rows_of_workers(cells: dict[str, Cell], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    import torch
-
-    left, alone = dict(cells), 0
-    threads = max(1, torch.get_num_threads() // workers)
-    while left:
-        batch = dict(itertools.islice(left.items(), 1 if alone else None))
-        died = False
-        for key, row, error in _pooled(batch, workers, threads):
-            if isinstance(error, BrokenProcessPool):
-                died = True
-                if len(batch) > 1:
-                    continue  # any of those that ran may have been the one: they run again, one by one
-                error = RuntimeError("its worker died (most often memory ran out); take fewer workers or a smaller batch_size")
-            left.pop(key)
-            yield key, {"row": row} if error is None else {"error": f"{type(error).__name__}: {error}"}
-        alone = workers + 1 if died and not alone else 0 if died else max(0, alone - 1)
-
-
-def _pooled(cells: dict[str, Cell], workers: int, threads: int) -> Iterator[tuple[str, Any, BaseException | None]]:
-    """(key, row, error) of cells in processes of their own, which end with the last, with an error, or with Ctrl-C."""
-    pool = ProcessPoolExecutor(
-        min(workers, len(cells)), mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
-    )
-    try:
-        futures = {
-            pool.submit(run_cell, as_parameters(c.study), c.source, c.sparsity, str(c.study.store.root)): key
-            for key, c in cells.items()
-        }
-        for future in as_completed(futures):
-            error = future.exception()
-            yield futures[future], None if error else future.result(), error
-    finally:
-        processes = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-
-
-def _begin(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder of a run. Raises StorageError where somebody else does."""
-    from filelock import FileLock, Timeout
-
-    with explained("write", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise StorageError(f"another sweep is at work in {folder}; wait for it, or name another run.") from error
-
-
 class Book:
     """What has come of the cells of a run: cells.jsonl, a line a cell as it is finished, and results.csv, which is made from it."""
 
@@ -292,15 +230,16 @@ class Book:
         self.done: dict[str, dict[str, Any]] = {}
         self.before: dict[str, dict[str, Any]] = {}
         """All but the last line: what the table holds when a run died between the two."""
-        if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if os.path.lexists(self.path):
+            for line in regular_file(self.path).read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # cut off when the run died
                     entry = json.loads(line)
                     self.before = dict(self.done)
                     self.done[entry.pop("key")] = entry
 
     def wants(self, key: str, retry: bool) -> bool:
-        return key not in self.done or (retry and "error" in self.done[key])
+        error = str(self.done.get(key, {}).get("error", ""))
+        return key not in self.done or (bool(error) and (retry or error.startswith(OF_THE_MACHINE)))
 
     def add(self, key: str, done: dict[str, Any]) -> None:
         self.done[key] = done
@@ -327,7 +266,7 @@ class Book:
 
     def check(self) -> None:
         """Raise DataError where results.csv is not what the cells say."""
-        if not self.table.exists() or not self.path.exists():
+        if not is_regular(self.table) or not self.path.exists():
             return
         ours, theirs = self.frame().to_csv(index=False, lineterminator="\n"), self.table.read_text(encoding="utf-8")
         if theirs not in (ours, self.frame(done=self.before).to_csv(index=False, lineterminator="\n")):

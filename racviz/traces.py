@@ -1,18 +1,22 @@
 """Traces: prompt token ids and the very output token ids that a model sampled; never re-tokenised text."""
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from racviz.drafts import remove
 from racviz.errors import DamagedArtefact, DataError, check
 from racviz.generation import Completion, Opened, Request, Sampling, backend_key, generate, opened
+from racviz.locks import share
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
-from racviz.store import Store, atomic, explained, key_of
+from racviz.store import Store, atomic, explained, is_regular, key_of
 
 COLUMNS = ("problem_id", "sample", "prompt_ids", "output_ids", "finish_reason", "content_hash")
 
@@ -211,8 +215,11 @@ class Journal:
     def __enter__(self) -> "Journal":
         if self.path is None:
             return self
-        if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if is_regular(self.path):
+            text = ""
+            with contextlib.suppress(FileNotFoundError):  # removed by another process, which has all rows by now
+                text = self.path.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
                 try:
                     row = json.loads(line)
                     self.rows[int(row["row"])] = Completion(tuple(map(int, row["output_ids"])), str(row["finish_reason"]))
@@ -220,8 +227,13 @@ class Journal:
                     continue  # cut off when the run died
         with explained("write", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(self.path) and not is_regular(self.path):
+                remove(self.path)
             self.file = self.path.open("a", encoding="utf-8")
-            self.file.write("\n" if self.path.stat().st_size else "")  # so that what was cut off does not spoil the next line
+            share(self.file)  # so that nobody who cleans the cache removes it
+            self.file.write(
+                "\n" if self.file.seek(0, os.SEEK_END) else ""
+            )  # so that what was cut off does not spoil the next line
         return self
 
     def add(self, row: int, completion: Completion) -> None:

@@ -13,6 +13,7 @@ import pytest
 import racviz as rv
 from racviz import cli
 from racviz.errors import ParameterError
+from racviz.processes import this_process
 from racviz.reports import parse_parameters
 from racviz.store import Store
 
@@ -321,6 +322,24 @@ def test_the_cache_is_listed_and_pruned(racviz):
     assert racviz("cache", "--prune", "--kind", "traces")[1] == f"2.0 MiB freed in {store.root}\n"
     assert [row["kind"] for row in store.entries()] == ["checkpoints"]
     assert racviz("cache", "--prune")[0] == 0 and store.entries() == []
+
+
+def test_the_cache_shows_what_killed_runs_left_and_removes_it(racviz):
+    store, me = Store.default(), this_process()
+    store.cached("traces", {"k": 1}, lambda folder: (folder / "data").write_bytes(b"1"), lambda folder: None)
+    living, dead = (
+        store.root / "traces" / f".{'a' * 24}.{me.host}-{pid}-{me.start}-01234567.tmp" for pid in (me.pid, 2**22 + 1)
+    )
+    for path in (living, dead):
+        path.mkdir()
+        (path / "data").write_bytes(bytes(2**20))
+    _, out, _ = racviz("cache", "--list")
+    assert "being written" in next(line for line in out.splitlines() if living.name in line)
+    assert "killed" in next(line for line in out.splitlines() if dead.name in line)
+    assert "1 drafts of killed runs, 1.0 MiB" in racviz("cache")[1]
+    assert racviz("cache", "--prune", "--kind", "drafts")[1] == f"1.0 MiB freed in {store.root}\n"
+    assert living.exists() and not dead.exists() and len(store.entries()) == 1
+    assert "drafts" not in racviz("cache")[1]
 
 
 def test_answers_can_be_read_by_pandas(chain):

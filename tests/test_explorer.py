@@ -182,7 +182,7 @@ class TestPyramid:
 
         from racviz.explorer import pyramid
 
-        monkeypatch.setattr(pyramid.tempfile, "mkdtemp", refuse)
+        monkeypatch.setattr(pyramid, "new_draft", refuse)
         monkeypatch.setattr(pyramid.tempfile, "TemporaryDirectory", _own_folder(file.parent))
         made = open_pyramid(file)
         assert made.rows == 12 and list(file.with_name("errors.parquet.pyramid").iterdir()) == []
@@ -690,3 +690,20 @@ def test_the_command_writes_pages_and_says_what_cannot_be(file, tmp_path):
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=20)
     assert process.returncode == 0 and stderr == "", "Ctrl-C ends it without a word"
+
+
+def test_drafts_of_killed_explorers_are_removed_and_living_ones_are_not(tmp_path):
+    from racviz.explorer.pyramid import open_pyramid
+    from racviz.processes import this_process
+
+    rows = [{"problem_id": "a", "position": k, "phase": "prompt", "e_rac": 1.0} for k in range(4)]
+    pd.DataFrame(rows).to_parquet(tmp_path / "errors.parquet")
+    home, me = tmp_path / "errors.parquet.pyramid", this_process()
+    living, dead = (home / f".x.{me.host}-{pid}-{me.start}-01234567.tmp" for pid in (me.pid, 2**22 + 1))
+    for path in (living, dead):
+        path.mkdir(parents=True)
+        os.utime(path, (0, 0))
+    pyramid = open_pyramid(tmp_path / "errors.parquet")
+    assert living.exists() and not dead.exists()
+    assert pyramid.level("rac", 0, "boundary").sum() == 4 and sorted(home.iterdir()) == sorted([living, pyramid.folder])
+    assert not list(pyramid.folder.glob(".*"))

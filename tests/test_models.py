@@ -1,8 +1,11 @@
 """Loading and saving: names, hostile folders, dtypes, and checkpoints that plain transformers reads alike."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,7 @@ from racviz.models import EMBEDDED, load_model, tokenizer_fingerprint
 from racviz.problems import load_problems
 from racviz.prompting import PLAIN, ThinkingFormat, render_prompt
 from racviz.pruning import prune
+from racviz.store import write_text
 from racviz.traces import generate_traces
 
 IDS = torch.tensor([[1, 3, 200, 300, 400, 4]])
@@ -321,6 +325,169 @@ def test_a_checkpoint_over_another_leaves_nothing_of_it(tiny, folder):
     assert not {n for n in names if "index" in n or "-of-" in n or n.endswith(".csv")}
     assert {"model.safetensors", "notes.txt"} <= names
     assert torch.equal(logits(load_model(folder).model), logits(tiny.model))
+
+
+KILLS = """
+import os, shutil, signal, sys
+from pathlib import Path
+import torch
+from racviz.models import load_model
+home, how = Path(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+model = load_model(home / "old")
+model.provenance = {"base": "x", "calibration": {"problems": ["new"]}}
+model.model.lm_head.weight.data.fill_(2.0)
+real = os.replace
+for k in range(100):
+    folder = shutil.copytree(home / "old", home / f"{how}-{k}")
+    if not (pid := os.fork()):
+        calls = []
+        def replace(*paths):
+            calls.append(paths)
+            if len(calls) == k + 1:
+                if how == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise OSError(5, "Input/output error")
+            return real(*paths)
+        os.replace = replace
+        try:
+            model.save(folder)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1] == 0:
+        break
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_a_save_that_ends_at_any_rename_never_leaves_old_provenance_beside_new_weights(tiny, tmp_path, how):
+    old = tiny.copy()
+    old.provenance, old.report = {"base": "x", "calibration": {"problems": ["old"]}}, pd.DataFrame({"layer": ["a"]})
+    with torch.no_grad():
+        old.model.lm_head.weight.fill_(1.0)
+    old.save(tmp_path / "old")
+    subprocess.run([sys.executable, "-c", KILLS, str(tmp_path), how], check=True, timeout=120)
+    outcomes = []
+    for k in range(len(list(tmp_path.glob(f"{how}-*")))):
+        try:
+            loaded = load_model(tmp_path / f"{how}-{k}")
+        except DataError as error:
+            assert "incomplete" in str(error) and f"{how}-{k}" in str(error)
+            outcomes.append("refused")
+        else:
+            weights = {1.0: "old", 2.0: "new"}[loaded.model.lm_head.weight[0, 0].item()]
+            assert loaded.calibrated_on == {weights}
+            outcomes.append(weights)
+    order = [outcome for k, outcome in enumerate(outcomes) if k == 0 or outcomes[k - 1] != outcome]
+    assert order == ["old", "refused", "new"] and outcomes.count("refused") >= 4
+
+
+def test_what_a_killed_save_left_is_reclaimed_by_the_next(tiny, folder):
+    (folder / ".01234567.tmp").mkdir()
+    (folder / ".01234567.tmp" / "model.safetensors").write_bytes(b"half")
+    for path in (folder / ".01234567.tmp" / "model.safetensors", folder / ".01234567.tmp"):
+        os.utime(path, (0, 0))
+    write_text(folder / "racviz.json", '{"incomplete": "…"}')
+    with pytest.raises(DataError, match="incomplete"):
+        load_model(folder)
+    tiny.save(folder)
+    assert load_model(folder).provenance == {} and not list(folder.glob(".*"))
+
+
+def test_a_report_of_pruning_without_its_provenance_is_refused(tiny, tmp_path):
+    pruned = tiny.copy()
+    pruned.provenance, pruned.report = {"calibration": {"problems": ["a"]}}, pd.DataFrame({"layer": ["x"]})
+    pruned.save(tmp_path / "pruned")
+    (tmp_path / "pruned" / "racviz.json").unlink()
+    with pytest.raises(DataError, match="racviz.json is missing"):
+        load_model(tmp_path / "pruned")
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_loaded(tiny, folder, monkeypatch):
+    """Weights of the one would have the provenance of the other."""
+    other = tiny.copy()
+    other.provenance = {"calibration": {"problems": ["a"]}}
+    real = AutoModelForCausalLM.from_pretrained
+
+    def slowly(*args, **options):
+        loaded = real(*args, **options)
+        other.save(folder)
+        return loaded
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", slowly)
+    with pytest.raises(DataError, match="replaced while it was loaded"):
+        load_model(folder)
+
+
+@pytest.mark.slow
+def test_two_saves_into_one_folder_leave_one_of_the_two(tiny, tmp_path):
+    """Each in a process of its own, again and again: weights and provenance are of the same."""
+    script = """
+import sys, torch
+from racviz.models import load_model
+model, value = load_model(sys.argv[1]), float(sys.argv[3])
+model.model.lm_head.weight.data.fill_(value)
+model.provenance = {"calibration": {"problems": [str(value)]}}
+for _ in range(4):
+    model.save(sys.argv[2])
+"""
+    first = tiny.save(tmp_path / "first")
+    runs = [subprocess.Popen([sys.executable, "-c", script, first, tmp_path / "both", value]) for value in ("1.0", "2.0")]
+    assert [run.wait(120) for run in runs] == [0, 0]
+    loaded = load_model(tmp_path / "both")
+    assert loaded.calibrated_on == {str(loaded.model.lm_head.weight[0, 0].item())}
+    assert not list((tmp_path / "both").glob(".*"))
+
+
+# --- special files beside a checkpoint ---------------------------------------------------------------------------------
+
+
+def special_files(folder, name):
+    """Everything under a name that is not a regular file, one after the other."""
+    path = folder / name
+    for make in (
+        lambda: os.mkfifo(path), path.mkdir, lambda: path.symlink_to("/dev/zero"), lambda: path.symlink_to("nowhere"),
+        lambda: path.symlink_to(path.name), lambda: path.symlink_to("."),
+    ):  # fmt: skip
+        make()
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    "name", ["z.json", "notes.txt", "more.safetensors", "extra.jinja", "code.py", "x.model", "adapter_model.safetensors"]
+)
+def test_special_files_beside_a_checkpoint_change_nothing(folder, name):
+    expected = load_model(folder).fingerprint
+    for _ in special_files(folder, name):
+        assert load_model(folder).fingerprint == expected
+        assert room.weight_bytes(folder) == (folder / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["racviz.json", "racviz_report.csv", "config.json", "model.safetensors"])
+def test_special_files_in_the_place_of_a_checkpoints_own_are_named(tiny, tmp_path, name):
+    pruned = tiny.copy()
+    pruned.provenance, pruned.report = {"calibration": {"problems": ["a"]}}, pd.DataFrame({"layer": ["x"]})
+    folder = pruned.save(tmp_path / "pruned")
+    (folder / name).unlink()
+    for path in special_files(folder, name):
+        with pytest.raises(DataError, match=str(path.name if "racviz" in name else folder)):
+            load_model(folder)
+
+
+def test_links_to_regular_files_are_a_checkpoint_too(folder, tmp_path):
+    """As in the cache of the hub."""
+    (tmp_path / "blobs").mkdir()
+    expected = load_model(folder).fingerprint
+    for path in list(folder.iterdir()):
+        path.rename(tmp_path / "blobs" / path.name)
+        path.symlink_to(tmp_path / "blobs" / path.name)
+    assert load_model(folder).fingerprint == expected
 
 
 def test_saving_where_a_file_is(tiny, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 
 from racviz import reports
 from racviz.errors import ParameterError
+from racviz.processes import host_token
 
 HEADING = "# A *small* report\n\nWhat it is for."
 PARAMETERS = "model: str = 'one'  # which model\nlevels: list[float] = [0.5]  # a list\nwait: int = 0  # seconds"
@@ -177,6 +178,68 @@ class TestRunning:
         (tmp_path / "file").write_text("")
         with pytest.raises(OSError, match="file"):
             reports.run_report(notebook(), out=tmp_path / "file" / "out")
+
+    @pytest.mark.slow
+    def test_two_identical_reports_at_the_same_time(self, notebook, tmp_path):
+        """Each waits in its last cell until both are there."""
+        meeting = notebook(
+            f"import pathlib, time, uuid\nhere = pathlib.Path({str(tmp_path)!r})\n(here / f'{{uuid.uuid4()}}.here').touch()\n"
+            "for _ in range(600):\n    if len(list(here.glob('*.here'))) == 2: break\n    time.sleep(0.05)\n"
+            "print(len(list(here.glob('*.here'))), 'met')"
+        )
+        code = f"from racviz import reports; reports.run_report({meeting!r}, out={str(tmp_path / 'out')!r}, progress=False)"
+        runs = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        said = [run.communicate(timeout=120)[1] for run in runs]
+        assert [run.returncode for run in runs] == [0, 0], said
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["small.html", "small.ipynb"]
+        assert "2 met" in outputs(tmp_path / "out" / "small.ipynb")
+
+    def test_a_killed_run_leaves_its_notebook_to_the_next(self, notebook, tmp_path):
+        dead = tmp_path / f".small.{host_token()}-{2**22 + 1}-00000000-01234567.tmp"
+        dead.mkdir()
+        (dead / "small.partial.ipynb").write_text("{}")
+        (dead / "more").write_text("")
+        with pytest.raises(reports.ReportError, match="boom"):
+            reports.run_report(notebook("raise ValueError('boom')", name="other"), out=tmp_path)
+        assert not dead.exists() and (tmp_path / "small.partial.ipynb").read_text() == "{}"
+        assert (tmp_path / "other.partial.ipynb").exists()
+        reports.run_report(notebook("1 + 1"), out=tmp_path)
+        assert sorted(path.name for path in tmp_path.glob("small*")) == ["small.html", "small.ipynb"]
+
+    def test_an_index_while_another_report_renames_its_notebook(self, tmp_path, monkeypatch):
+        from racviz.reports import index
+
+        executed(tmp_path / "one.ipynb")
+        executed(tmp_path / "two.ipynb")
+        real = index.read_notebook
+
+        def vanishing(path):
+            if path.name == "one.ipynb":
+                path.unlink()
+            return real(path)
+
+        monkeypatch.setattr(index, "read_notebook", vanishing)
+        page = reports.build_index(tmp_path).read_text(encoding="utf-8")
+        assert "two.html" in page and "one.html" not in page
+
+    def test_sigterm_ends_it_and_its_kernel(self, notebook, tmp_path):
+        sleeping = notebook(
+            f"import os, time, pathlib\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
+        )
+        run = subprocess.Popen(
+            [sys.executable, "-m", "racviz", "report", sleeping, "--out", str(tmp_path / "out")],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run.send_signal(signal.SIGTERM)
+        _, said = run.communicate(timeout=30)
+        assert run.returncode == 143 and "Terminated" in said and "Traceback" not in said
+        kernel, end = int((tmp_path / "pid").read_text()), time.monotonic() + 10
+        while _alive(kernel) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not _alive(kernel) and not list((tmp_path / "out").glob(".*"))
 
     def test_ctrl_c_ends_it_and_its_kernel(self, notebook, tmp_path):
         sleeping = notebook(

@@ -7,7 +7,9 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from racviz import store as room
 from racviz.errors import DamagedArtefact, ParameterError, RacvizError, StorageError
 from racviz.generation import Sampling
+from racviz.locks import share
 from racviz.store import Store, atomic, atomic_files, canonical, explained, key_of, resource, write_text
 
 PLAIN = st.recursive(
@@ -289,6 +292,171 @@ def spoil_manifest_lost(folder):
     (folder / "manifest.json").unlink()
 
 
+def with_manifest(folder, **changes):
+    manifest = json.loads((folder / "manifest.json").read_text()) | changes
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def spoil_manifest_names_nothing(folder):
+    with_manifest(folder, files={})
+
+
+def spoil_manifest_names_a_list(folder):
+    with_manifest(folder, files=["data.txt"])
+
+
+def spoil_manifest_names_outside(folder):
+    (folder.parent / "outside.txt").write_text("content")
+    with_manifest(folder, files={"../outside.txt": hashlib.sha256(b"content").hexdigest()})
+
+
+def spoil_manifest_names_an_absolute_path(folder):
+    with_manifest(folder, files={str(folder / "data.txt"): hashlib.sha256(b"content").hexdigest()})
+
+
+def spoil_manifest_names_itself_differently(folder):
+    with_manifest(folder, files={"./data.txt": hashlib.sha256(b"content").hexdigest()})
+
+
+def spoil_manifest_names_a_folder(folder):
+    (folder / "deep").mkdir()
+    with_manifest(folder, files={"data.txt": hashlib.sha256(b"content").hexdigest(), "deep": "0" * 64})
+
+
+def spoil_manifest_names_no_text(folder):
+    with_manifest(folder, files={"data.txt": ["0"]})
+
+
+def spoil_manifest_of_a_nul(folder):
+    with_manifest(folder, files={"data.txt": hashlib.sha256(b"content").hexdigest(), "a\0b": "0" * 64})
+
+
+def spoil_manifest_of_half_a_character(folder):
+    with_manifest(folder, files={"data.txt": hashlib.sha256(b"content").hexdigest(), "\ud800": "0" * 64})
+
+
+def spoil_manifest_of_a_long_name(folder):
+    with_manifest(folder, files={"data.txt": hashlib.sha256(b"content").hexdigest(), "n" * 100_000: "0" * 64})
+
+
+def spoil_manifest_of_another_key(folder):
+    with_manifest(folder, key="0" * 24)
+
+
+def spoil_manifest_of_another_kind(folder):
+    with_manifest(folder, kind="others")
+
+
+def spoil_manifest_of_another_format(folder):
+    with_manifest(folder, format=room.FORMAT + 1)
+
+
+def spoil_manifest_without_its_key(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["key"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def spoil_manifest_nested(folder):
+    (folder / "manifest.json").write_text("[" * 200_000)
+
+
+def spoil_manifest_of_a_huge_number(folder):
+    (folder / "manifest.json").write_text('{"key": ' + "9" * 10_000 + "}")
+
+
+def spoil_manifest_a_folder(folder):
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
+
+
+def spoil_manifest_a_fifo(folder):
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+
+
+def spoil_manifest_a_device(folder):
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").symlink_to("/dev/zero")
+
+
+def spoil_data_a_folder(folder):
+    (folder / "data.txt").unlink()
+    (folder / "data.txt").mkdir()
+
+
+def spoil_data_a_fifo(folder):
+    (folder / "data.txt").unlink()
+    os.mkfifo(folder / "data.txt")
+
+
+def spoil_data_a_device(folder):
+    (folder / "data.txt").unlink()
+    (folder / "data.txt").symlink_to("/dev/zero")
+
+
+def spoil_data_a_link_to_nothing(folder):
+    (folder / "data.txt").unlink()
+    (folder / "data.txt").symlink_to("nowhere")
+
+
+def spoil_one_file_more(folder):
+    (folder / "more.txt").write_text("more")
+
+
+def spoil_one_fifo_more(folder):
+    os.mkfifo(folder / "more.txt")
+
+
+def spoil_one_file_more_below(folder):
+    (folder / "deep").mkdir()
+    (folder / "deep" / "more.txt").write_text("more")
+
+
+def spoil_a_link_to_a_folder_more(folder):
+    (folder / "deep").symlink_to("/")
+
+
+def spoil_empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def spoil_into_a_file(folder):
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+
+
+def spoil_into_an_empty_file(folder):
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def spoil_into_a_fifo(folder):
+    shutil.rmtree(folder)
+    os.mkfifo(folder)
+
+
+def spoil_into_a_link_to_nothing(folder):
+    shutil.rmtree(folder)
+    folder.symlink_to("nowhere")
+
+
+def spoil_into_a_link_to_itself(folder):
+    shutil.rmtree(folder)
+    folder.symlink_to(folder)
+
+
+def spoil_into_a_link_to_a_device(folder):
+    shutil.rmtree(folder)
+    folder.symlink_to("/dev/zero")
+
+
+def spoil_into_a_link_to_a_folder(folder):
+    shutil.rmtree(folder)
+    folder.symlink_to(folder.parent.parent)
+
+
 SPOILERS = [value for name, value in sorted(globals().items()) if name.startswith("spoil_")]
 
 
@@ -304,7 +472,85 @@ def test_a_damaged_artefact_is_reported_and_made_again(store, spoil):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert store.cached("things", {"a": 1}, put("not made"), get) == "content"
-    assert everything(store.root / "things") == [folder.name, f"{folder.name}/data.txt", f"{folder.name}/manifest.json"]
+    left = [name for name in everything(store.root / "things") if name != "outside.txt"]
+    assert left == [folder.name, f"{folder.name}/data.txt", f"{folder.name}/manifest.json"]
+
+
+def test_what_a_link_led_to_is_left_alone(store, tmp_path):
+    folder = entry(store, {"a": 1})
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(elsewhere)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a whole artefact on another disk, say
+        assert store.cached("things", {"a": 1}, put("not made"), get) == "content"
+    (elsewhere / "data.txt").write_text("c0ntent")
+    with pytest.warns(UserWarning, match="made again"):
+        assert store.cached("things", {"a": 1}, put("content"), get) == "content"
+    assert not folder.is_symlink() and (elsewhere / "data.txt").read_text() == "c0ntent"
+
+
+@pytest.mark.parametrize("name", [".nfs0001", ".DS_Store", "data.txt.pyramid/level"])
+def test_what_may_lie_beside_the_files_of_an_artefact(store, name):
+    folder = entry(store, {"a": 1})
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("more")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert store.cached("things", {"a": 1}, put("not made"), get) == "content"
+
+
+def test_what_may_not_be_read_is_not_damaged(store, monkeypatch):
+    """Of another user, who saved it for himself alone: it is his."""
+    folder = entry(store, {"a": 1})
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(room, "hash_file", refuse)
+    with pytest.raises(StorageError, match="no permission"):
+        store.cached("things", {"a": 1}, put("not made"), get)
+    assert (folder / "data.txt").read_text() == "content"
+
+
+def test_an_artefact_that_somebody_removes_while_it_is_read_is_made_again(store):
+    folder = entry(store, {"a": 1})
+    calls = []
+
+    def read(place):
+        calls.append(place)
+        if len(calls) == 1:
+            shutil.rmtree(folder)
+        return get(place)
+
+    assert store.cached("things", {"a": 1}, put("again"), read) == "again"
+
+
+def test_an_artefact_that_cannot_be_read_is_not_made_for_ever(store):
+    made = []
+    with pytest.raises(FileNotFoundError):
+        store.cached("things", {"a": 1}, lambda draft: made.append((draft / "other").write_text("x")), get)
+    assert len(made) == 1
+    with pytest.raises(FileNotFoundError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store.cached("things", {"a": 2}, made.append, get)
+    assert len(made) <= 20
+
+
+def test_damage_that_another_process_has_mended_meanwhile_stays_mended(store, monkeypatch):
+    folder = entry(store, {"a": 1})
+    spoil_flip(folder)
+    real, looked = Store._remove_damaged, []
+
+    def later(self, place, *more):
+        looked.append(place)
+        (place / "data.txt").write_text("content")  # the other was faster
+        return real(self, place, *more)
+
+    monkeypatch.setattr(Store, "_remove_damaged", later)
+    made = []
+    with pytest.warns(UserWarning):
+        assert store.cached("things", {"a": 1}, lambda draft: made.append(put("content")(draft)), get) == "content"
+    assert looked == [folder] and len(everything(store.root / "things")) == 3
 
 
 def test_a_reader_that_finds_damage_has_it_made_again(store):
@@ -444,6 +690,73 @@ def test_pruning_removes_what_a_killed_writer_left(store):
     killed.mkdir(parents=True)
     (killed / "data.txt").write_text("12345")
     assert store.entries() == [] and store.prune() == 5 and not killed.exists()
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from racviz.store import Store
+def make(draft):
+    (draft / "data.txt").write_text("12345")
+    if sys.argv[2] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("making", flush=True)
+    time.sleep(60)
+Store(Path(sys.argv[1])).cached("things", {"a": 1}, make, lambda folder: None)
+"""
+
+
+def test_the_next_run_reclaims_what_a_killed_one_left_and_nothing_else(store):
+    command = [sys.executable, "-c", KILLED, str(store.root)]
+    for _ in range(3):
+        assert subprocess.run([*command, "kill"]).returncode == -signal.SIGKILL
+    living = subprocess.Popen([*command, "wait"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert living.stdout.readline() == "making\n"
+        left = store.drafts()
+        assert [draft.abandoned for draft in left] == [False], "the living process reclaimed those of the killed ones"
+        subprocess.run([*command, "kill"])
+        assert sorted(draft.abandoned for draft in store.drafts()) == [False, True]
+        assert store.cached("others", {}, put("content"), get) == "content", "another kind, the same store"
+        assert [draft.path for draft in store.drafts()] == [left[0].path]
+        assert Store(store.root).prune(kind="drafts") == 0 and left[0].path.exists()
+        store.prune()
+        assert left[0].path.exists(), "it is at work"
+    finally:
+        living.kill()
+        living.wait()
+        living.stdout.close()
+    assert store.prune(kind="drafts") == 5 and store.drafts() == []
+
+
+def test_files_of_others_that_look_like_drafts_are_not_reclaimed(store):
+    """RACVIZ_CACHE may point at a folder that holds other things."""
+    mine = store.root / "documents" / ".letter.01234567.tmp"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("dear")
+    os.utime(mine, (0, 0))
+    store.cached("things", {"a": 1}, put("content"), get)
+    store.prune()
+    assert mine.read_text() == "dear" and store.drafts() == []
+
+
+@pytest.mark.parametrize("spoil", [spoil for spoil in SPOILERS if "into" in spoil.__name__])
+def test_pruning_removes_what_stands_in_the_place_of_an_artefact(store, spoil):
+    folder = entry(store, {"a": 1})
+    spoil(folder)
+    assert [row["created"] for row in store.entries()] == ["damaged"]
+    store.prune()
+    assert not os.path.lexists(folder) and store.root.exists()
+
+
+def test_a_journal_in_use_is_not_removed(store):
+    journal = store.root / "journals" / "abc.jsonl"
+    journal.parent.mkdir(parents=True)
+    with journal.open("a") as file:
+        share(file)
+        assert store.prune() == 0 and journal.exists()
+    store.prune()
+    assert not journal.exists()
 
 
 def test_pruning_touches_only_what_a_store_has_made(tmp_path):

@@ -79,7 +79,7 @@ GREEDY = Sampling(20, temperature=0.0)
 KILLS = {
     "in the second batch of the traces": ("racviz.generation.hf.choose", TRACING, 30),
     "while the first artefact is checked": ("racviz.store.hash_file", None, 1),
-    "while traces are written": ("racviz.store._sync", None, 3),
+    "while traces are written": ("racviz.files.settle", None, 3),
     "in the rollouts": ("racviz.generation.hf.choose", GREEDY, 9),
     "in the moments": ("racviz.pruning.moments._accumulate", None, 7),
     "while the second model is pruned": ("racviz.pruning.driver.prune_linear", None, 20),

@@ -1,5 +1,6 @@
 """A grid of cells: what is run, what is shared, what a failure, a kill or a hand in the table leaves."""
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from racviz.errors import DataError, ParameterError, StorageError
+from racviz.processes import Owner, host_token, start_token
 from racviz.results import chosen_results, read_results
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study
@@ -131,6 +133,154 @@ def test_a_worker_that_dies_loses_its_own_cell_only(grid, tmp_path, monkeypatch)
     assert set(frame["source"]) == {"dense", "rac"}
     book = Book(tmp_path / "run")
     assert "its worker died" in next(iter(book.failed(list(book.done)).values()))
+
+
+HOOK = """
+import os, sys
+if os.environ.get("HOOKED"):
+    import errno, pathlib, time
+    from racviz.study import Study
+    real = Study.row
+    def row(self, source, sparsity):
+        if os.environ["HOOKED"] == "sleep":
+            pathlib.Path(os.environ["PIDS"], str(os.getpid())).touch()
+            time.sleep(120)
+        elif source == "prompt":
+            raise {"full": OSError(errno.ENOSPC, "No space left on device"), "memory": MemoryError("no room")}[os.environ["HOOKED"]]
+        return real(self, source, sparsity)
+    Study.row = row
+"""
+
+
+@pytest.fixture
+def hooked(tmp_path, monkeypatch):
+    """Make cells of worker processes sleep, or meet a full disk or missing memory."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HOOK)
+    (tmp_path / "pids").mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parents[1])]))
+    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    return lambda what: monkeypatch.setenv("HOOKED", what)
+
+
+def living(pid: int) -> bool:
+    return Owner(host_token(), pid, start_token(pid) or "").living and start_token(pid) != "ended"
+
+
+def until(condition, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGHUP, -1)]
+)
+def test_workers_end_with_the_sweep_however_it_ends(grid, hooked, tmp_path, number, code):
+    hooked("sleep")
+    (tmp_path / "grid.yaml").write_text(json.dumps(grid()))
+    command = [sys.executable, "-m", "racviz", "sweep", str(tmp_path / "grid.yaml"), "--workers", "2"]
+    environment = dict(os.environ, RACVIZ_CACHE=str(tmp_path / "store"))
+    sweep = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert until(lambda: len(list((tmp_path / "pids").iterdir())) == 2)
+    workers = [int(path.name) for path in (tmp_path / "pids").iterdir()]
+    assert all(map(living, workers))
+    sweep.send_signal(number)
+    _, said = sweep.communicate(timeout=30)
+    assert sweep.returncode == code and (code < 0 or "is kept" in said)
+    assert until(lambda: not any(map(living, workers)), 5)
+    assert not (tmp_path / "run" / "cells.jsonl").exists()
+
+
+@pytest.mark.parametrize("where", ["row", "key"])
+def test_a_full_disk_stops_a_sweep_and_is_no_failure_of_its_cells(grid, sweep, monkeypatch, tmp_path, where):
+    from racviz.sweep import Cell
+
+    row, ran = Study.row, []
+
+    def full(self, source, sparsity):
+        ran.append(source)
+        if source == "prompt":
+            raise DataError("not a checkpoint") from OSError(errno.ENOSPC, "No space left on device")
+        return row(self, source, sparsity)
+
+    def none(self):
+        raise StorageError("could not write traces: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Study, "row", full) if where == "row" else (Cell, "key", property(none))))
+        with pytest.raises(StorageError, match="the sweep stopped.*(not a checkpoint|the disk is full)"):
+            sweep(grid())
+    assert ran == (["dense", "prompt"] if where == "row" else []), "the others would meet it too"
+    book = Book(tmp_path / "run")
+    assert all("row" in entry for entry in book.done.values()) and len(book.done) == len(ran[:-1])
+    assert len(sweep(grid())) == 3, "without retry"
+
+
+def test_missing_memory_is_told_and_not_remembered(grid, sweep, monkeypatch, tmp_path):
+    real = Study.row
+
+    def fails(self, source, sparsity):
+        if source == "prompt":
+            raise MemoryError
+        return real(self, source, sparsity)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "row", fails)
+        frame = sweep(grid())
+    assert set(frame["source"]) == {"dense", "rac"}
+    ((cell, error),) = frame.attrs["failed"].items()
+    assert "prompt 0.5" in cell and "MemoryError" in error
+    again = sweep(grid())
+    assert len(again) == 3 and again.attrs["failed"] == {}
+
+
+@pytest.mark.parametrize("what", ["full", "memory"])
+def test_workers_tell_failures_of_the_machine_from_those_of_cells(grid, hooked, tmp_path, monkeypatch, what):
+    hooked(what)
+    how = dict(workers=2, store=Store(tmp_path / "store"), progress=False)
+    if what == "full":
+        with pytest.raises(StorageError, match="No space left"):
+            run_sweep(grid(), **how)
+    else:
+        assert list(run_sweep(grid(), **how).attrs["failed"].values()) == ["MemoryError: no room"]
+    assert all("row" in entry for entry in Book(tmp_path / "run").done.values())
+    monkeypatch.delenv("HOOKED")
+    assert len(run_sweep(grid(), **how | dict(workers=1))) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "again"), [("StorageError: the disk is full", True), ("MemoryError: ", True), ("ValueError: x", False)]
+)
+def test_failures_of_the_machine_that_earlier_releases_remembered(grid, sweep, tmp_path, error, again):
+    sweep(grid())
+    path = tmp_path / "run" / "cells.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1] = {"key": lines[1]["key"], "cell": lines[1]["cell"], "error": error}
+    path.write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "run" / "results.csv").unlink()
+    assert len(sweep(grid())) == (3 if again else 2)
+
+
+def test_drafts_of_killed_runs_in_the_folder_of_a_run(grid, sweep, tmp_path):
+    (tmp_path / "run").mkdir()
+    dead = tmp_path / "run" / f".results.csv.{host_token()}-{2**22 + 1}-00000000-01234567.tmp"
+    dead.write_text("half")
+    sweep(grid())
+    assert not dead.exists()
+
+
+@pytest.mark.parametrize("name", ["cells.jsonl", "results.csv"])
+def test_special_files_in_the_folder_of_a_run(grid, sweep, tmp_path, name):
+    sweep(grid())
+    (tmp_path / "run" / name).unlink()
+    os.mkfifo(tmp_path / "run" / name)
+    with pytest.raises((DataError, StorageError), match=name):
+        read_results(tmp_path / "run")
+    with pytest.raises((DataError, StorageError), match=name):
+        sweep(grid())
 
 
 def test_a_kill_loses_one_cell_at_most(grid, sweep, tmp_path):

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from racviz.drafts import Draft, new_draft, newest, reclaim
 from racviz.errors import DataError
 from racviz.explorer.columns import numbers, read_columns
 from racviz.store import explained
@@ -129,7 +130,8 @@ class Pyramid:
         if self._elsewhere:
             return Path(self._elsewhere[0].name)
         try:
-            draft = Path(tempfile.mkdtemp(prefix=f".{align}.", dir=self.folder))
+            reclaim(self.folder, "")
+            draft = new_draft(self.folder, align)
         except OSError:  # another's pyramid, which one may only read
             self._elsewhere.append(tempfile.TemporaryDirectory(prefix="racviz-pyramid-"))
             draft = folder = Path(self._elsewhere[0].name)
@@ -206,14 +208,17 @@ def open_pyramid(path: str | Path) -> Pyramid:
     columns, label = read_columns(path)
     try:
         home.mkdir(exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".", dir=home))
+        draft = new_draft(home, folder.name)
     except OSError:
         return replace(make_pyramid(columns, label, made_of), artefact=path)
     with explained("write", folder), _or_nothing(draft):
         meta = _make(columns, label, made_of, draft)
         _settle(draft, folder)
+    reclaim(home, "")
     for other in home.iterdir():
-        if other != folder and time.time() - other.stat().st_mtime > OLD:
+        if (
+            other != folder and Draft.parse(other) is None and 0 < newest(other) < time.time() - OLD
+        ):  # 0: removed by another process
             shutil.rmtree(other, ignore_errors=True)
     return Pyramid(folder, meta, artefact=path)
 

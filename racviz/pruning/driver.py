@@ -61,14 +61,14 @@ def prune(
     an `n:m` pattern fixes. allocation: how it is shared out over the linears (`uniform`, `owl`, a mapping from regular
     expressions, a callable). keep_zeros: weights that are zero stay so. prompt_weight, decode_weight: H = w_P H_P + w_D H_D.
     workspace: a folder in which hidden states are kept instead of in memory and finished blocks are durable: the same call goes
-    on there after it was killed. device: blocks visit it one at a time, for a model that does not fit there whole. A checkpoint
-    loaded in its own dtype on a CPU is mapped, not read; with a workspace and inplace=True it is pruned in the memory of a
-    block, whatever its size. The weights are solved in fp32 and rounded to the dtype that they were loaded in. Embeddings
-    and the head are never touched. The result's `report` has a row a linear: sparsity, relative error on the calibration set,
-    seconds, and what the solver says.
+    on there after it was killed; one run at a time works in it. device: blocks visit it one at a time, for a model that
+    does not fit there whole. A checkpoint loaded in its own dtype on a CPU is mapped, not read; with a workspace and
+    inplace=True it is pruned in the memory of a block, whatever its size. The weights are solved in fp32 and rounded to the
+    dtype that they were loaded in. Embeddings and the head are never touched. The result's `report` has a row a linear:
+    sparsity, relative error on the calibration set, seconds, and what the solver says.
 
     Raises ParameterError for what is not allowed, DataError for tokens that the model does not have, NumericalError (with the
-    layer) where the numbers are not finite.
+    layer) where the numbers are not finite, StorageError where another run works in the workspace.
     """
     check(isinstance(dense, LoadedModel), "dense", dense, "a model from load_model")
     check_savable(dense)
@@ -119,7 +119,8 @@ def prune(
         target, chosen.linears(target.model), solver, shape, shares, mode, (prompt_weight, decode_weight), precision, device, batch,
     )  # fmt: skip
     try:
-        rows = run.blocks(calibration, statistics, Workspace(workspace, batches), progress)
+        with Workspace(workspace, batches) as kept:
+            rows = run.blocks(calibration, statistics, kept, progress)
     except BaseException:
         if inplace and workspace is None:  # part of it is pruned, and it is not the model that it was
             dense.fingerprint = f"{identity}-unfinished"

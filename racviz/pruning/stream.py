@@ -18,7 +18,7 @@ from racviz.conformance import check_blocks, check_length, check_tokens, pad_id
 from racviz.errors import DataError, NumericalError, check
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import all_finite, decoder_blocks
-from racviz.store import atomic, explained
+from racviz.store import atomic, explained, regular_file
 
 
 def batch_tokens_on(device: torch.device | str) -> int:
@@ -45,7 +45,7 @@ class HiddenStates:
             return self._now.pop(batch) if last else self._now[batch]
         path = self._path(self.block, batch)
         try:
-            with safe_open(path, "pt") as file:
+            with safe_open(regular_file(path), "pt") as file:
                 return file.get_tensor("hidden")
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path} is missing or damaged ({error}); delete the workspace and prune anew.") from error

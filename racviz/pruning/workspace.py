@@ -1,22 +1,26 @@
-"""Where a long pruning run keeps what it has finished, so that the same call goes on after it was killed."""
+"""A folder in which a long pruning run keeps its finished blocks, so that the same call goes on after it was killed."""
 
 import contextlib
 import ctypes
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from racviz.drafts import drafts, remove
 from racviz.errors import DataError
-from racviz.store import atomic, explained, hash_file, write_text
+from racviz.locks import alone
+from racviz.store import atomic, explained, hash_file, read_text, write_text
 
 
 class Workspace:
     """A folder with the weights of every finished block and the hidden states before the next; or, without one, nothing.
 
     `progress.json` is written last: what it does not name does not count, so a run may be killed at any moment.
+    As a context it holds the folder, so that no other run works in it. Raises StorageError where one does.
     """
 
     def __init__(self, folder: str | Path | None, identity: str) -> None:
@@ -26,6 +30,16 @@ class Workspace:
         if self.folder is not None:
             with explained("make the workspace", self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> "Workspace":
+        with contextlib.ExitStack() as stack:
+            if self.folder is not None:
+                stack.enter_context(alone(self.folder, "prune"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def restore(self, blocks: nn.ModuleList) -> int:
         """Load the finished blocks into the model; returns how many blocks need no more work.
@@ -37,22 +51,19 @@ class Workspace:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        for draft in self.folder.glob(".*.tmp"):  # of a run that was killed while it wrote
-            draft.unlink()
-        if not self._progress.exists():
+        for draft in drafts(self.folder):  # of a run that was killed while it wrote: the folder is held, so nobody writes now
+            remove(draft.path)
+        if not os.path.lexists(self._progress):
             for stale in [*self.folder.glob("block-*.safetensors"), *self.folder.glob("hidden-*.safetensors")]:
-                stale.unlink()
+                remove(stale)
             return 0
-        try:
-            state = json.loads(self._progress.read_text(encoding="utf-8"))
-            identity, self.done, self.rows, self.hashes = (state[key] for key in ("identity", "done", "rows", "hashes"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self._progress} is damaged ({error}); delete the folder and prune anew.") from error
-        if identity != self.identity:
+        state = self._state(len(blocks))
+        if state["identity"] != self.identity:
             raise DataError(
                 f"the workspace {self.folder} holds another run (another model, calibration set or parameters); choose another "
                 "folder, or delete this one."
             )
+        self.done, self.rows, self.hashes = state["done"], state["rows"], state["hashes"]
         for name, digest in self.hashes.items():
             path = self.folder / name
             try:
@@ -60,9 +71,26 @@ class Workspace:
                     raise DataError(f"{path} is not the file that this run kept; delete the folder and prune anew.")
                 block = blocks[int(path.stem.split("-")[1])]
                 block.load_state_dict(load_file(path), assign=_on_cpu(block))
-            except (OSError, SafetensorError) as error:
+            except (OSError, SafetensorError, RuntimeError) as error:  # torch raises the last for other names or shapes
                 raise DataError(f"{path} is missing or damaged ({error}); delete the folder and prune anew.") from error
         return self.done
+
+    def _state(self, blocks: int) -> dict[str, Any]:
+        """The content of progress.json, checked. Raises DataError."""
+        try:
+            state = json.loads(read_text(self._progress))
+            done, rows, hashes = state["done"], state["rows"], state["hashes"]
+            wrong = [
+                not (type(done) is int and 0 <= done <= blocks) and "done",
+                not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)) and "rows",
+                not (isinstance(hashes, dict) and set(hashes) <= {self._block(k).name for k in range(blocks)}) and "hashes",
+                not isinstance(state["identity"], str) and "identity",
+            ]
+            if any(wrong):
+                raise TypeError(f"the field {next(filter(None, wrong))}")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataError(f"{self._progress} is damaged ({error}); delete the folder and prune anew.") from error
+        return state
 
     def keep(self, index: int, block: nn.Module, rows: list[dict[str, Any]]) -> None:
         """A block is finished: its weights and its rows of the report become durable."""

@@ -61,13 +61,17 @@ def build_index(out: str | Path = "reports") -> Path:
     with explained("write", folder / "index.html"):
         folder.mkdir(parents=True, exist_ok=True)
         notebooks = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
-        entries = sorted([_entry(path) for path in notebooks], key=lambda entry: (entry.order, entry.name))
+        entries = sorted([entry for path in notebooks if (entry := _entry(path))], key=lambda entry: (entry.order, entry.name))
         write_text(folder / "index.html", _page([_card(entry) for entry in entries]))
     return folder / "index.html"
 
 
-def _entry(path: Path) -> Entry:
-    notebook = read_notebook(path)
+def _entry(path: Path) -> Entry | None:
+    """The entry of a notebook; None if another report's run has renamed it since the folder was listed."""
+    try:
+        notebook = read_notebook(path)
+    except FileNotFoundError:
+        return None
     run = notebook.get("metadata", {}).get("papermill", {})
     said: dict[str, Any] = {}
     picture = ""

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+from racviz.drafts import drafts, new_draft, remove
 from racviz.errors import ParameterError, RacvizError, unknown
 from racviz.generation import check_backend
 from racviz.reports.catalogue import Report, find_report, parameters_of
@@ -25,7 +27,8 @@ def run_report(
 
     name: a notebook's stem, a unique prefix of it, or the path of a notebook. out: a folder, or the page's own path ending in
     .html. The executed notebook lies beside the page. What an earlier run left there is replaced only when this one succeeds;
-    a run that fails leaves NAME.partial.ipynb. kernels: where kernels come from when several reports are run in a row.
+    a run that fails leaves NAME.partial.ipynb. Several runs may write the same page at the same time: each works in a hidden folder
+    of its own, and the last one stays. kernels: where kernels come from when several reports are run in a row.
 
     Raises ParameterError for an unknown report or parameter, ReportError when a cell fails.
     """
@@ -42,10 +45,29 @@ def run_report(
         page.parent.mkdir(parents=True, exist_ok=True)
         if progress:
             _show_keys(report, parameters)
-        _execute(report, partial, parameters, progress, kernels)
-        render(partial, page, title=report.title)
-        os.replace(partial, page.with_suffix(".ipynb"))
+        _keep_notebooks_of_killed_runs(page.parent)
+        draft = new_draft(page.parent, page.stem)
+        notebook = draft / partial.name
+        try:
+            _execute(report, notebook, partial, parameters, progress, kernels)
+            render(notebook, page, title=report.title)
+            os.replace(notebook, page.with_suffix(".ipynb"))
+            partial.unlink(missing_ok=True)  # of an earlier run
+        finally:
+            if notebook.exists():
+                os.replace(notebook, partial)
+            shutil.rmtree(draft, ignore_errors=True)
     return page
+
+
+def _keep_notebooks_of_killed_runs(folder: Path) -> None:
+    """Give the notebooks of runs that were killed the name of partial ones, and remove the rest of those runs."""
+    for draft in drafts(folder):
+        if draft.owner is not None and draft.abandoned:
+            for notebook in draft.path.glob("*.partial.ipynb"):
+                with contextlib.suppress(OSError):
+                    os.replace(notebook, folder / notebook.name)
+            remove(draft.path, missing_ok=True)
 
 
 def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str = "here", expected_tokens: int | None = None):
@@ -113,13 +135,16 @@ def _allowed(report: Report, parameters: dict[str, Any]) -> dict[str, dict[str, 
     return allowed
 
 
-def _execute(report: Report, partial: Path, parameters: dict[str, Any], progress: bool, kernels: Kernels | None) -> None:
+def _execute(
+    report: Report, notebook: Path, partial: Path, parameters: dict[str, Any], progress: bool, kernels: Kernels | None
+) -> None:
+    """Run a report into a notebook. partial: the notebook's name if a cell fails, for the message."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     source, target = (
-        str(path).replace("{", "{{").replace("}", "}}") for path in (report.path, partial)
+        str(path).replace("{", "{{").replace("}", "}}") for path in (report.path, notebook)
     )  # papermill formats paths
     bar = {"desc": report.name, "leave": False} if progress else False
     try:

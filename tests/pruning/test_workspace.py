@@ -1,5 +1,6 @@
 """Runs that were killed go on where they were, bit by bit the same; and hidden states live on disk where asked."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import torch
 from pruning_helpers import ragged
 
 import racviz as rv
-from racviz.errors import DataError, NumericalError
+from racviz.errors import DataError, NumericalError, StorageError
 from racviz.pruning import driver
 from racviz.pruning.blocks import decoder_blocks
 
@@ -95,6 +96,62 @@ def test_another_run_in_the_same_folder_is_refused(tiny, tmp_path):
     (tmp_path / "w" / "progress.json").write_text('{"identity"')
     with pytest.raises(DataError, match="damaged"):
         rv.prune(tiny, ragged(tiny), sparsity=0.5, workspace=tmp_path / "w", progress=False)
+
+
+def test_two_runs_at_a_time_in_one_workspace(make_tiny, tmp_path, monkeypatch):
+    """The second is told to wait, and not to delete the folder that the first works in."""
+    model, real, refused = make_tiny(**DEEP), driver.prune_linear, []
+    other = dict(sparsity=0.7, workspace=tmp_path / "w", progress=False)
+
+    def meanwhile(*arguments):
+        if not refused:
+            with pytest.raises(StorageError, match="another prune is at work in .*w") as caught:
+                rv.prune(model, ragged(model), **other)
+            refused.append(str(caught.value))
+        return real(*arguments)
+
+    monkeypatch.setattr(driver, "prune_linear", meanwhile)
+    made = rv.prune(model, ragged(model), workspace=tmp_path / "w", progress=False)
+    assert same(made, rv.prune(model, ragged(model), progress=False))
+    assert refused and "delete" not in refused[0] and f"process {os.getpid()}" in refused[0]
+    with pytest.raises(DataError, match="another run"):
+        rv.prune(model, ragged(model), **other)
+
+
+@pytest.mark.parametrize("spoil", [
+    '[]', 'null', '7', '{}', '{"identity": 1}', "[" * 50_000, b"\x80",
+    *({"done": value} for value in (-1, 99, "1", 1.0, True, None)), *({"rows": value} for value in (None, {}, [1], "x")),
+    *({"hashes": value} for value in (None, [], {"../x": "0"}, {"block-9.safetensors": "0"}, {"block-x.safetensors": "0"}, {"/x": 1})),
+    *({"identity": value} for value in (None, [], 3)),
+])  # fmt: skip
+def test_progress_that_is_not_of_a_run(tiny, tmp_path, spoil):
+    rv.prune(tiny, ragged(tiny), workspace=tmp_path / "w", progress=False)
+    path = tmp_path / "w" / "progress.json"
+    text = json.dumps(json.loads(path.read_text()) | spoil) if isinstance(spoil, dict) else spoil
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(DataError, match="progress.json is damaged"):
+        rv.prune(tiny, ragged(tiny), workspace=tmp_path / "w", progress=False)
+
+
+@pytest.mark.parametrize("name", ["progress.json", "block-0.safetensors"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_special_files_in_a_workspace_are_named(tiny, tmp_path, name, make):
+    rv.prune(tiny, ragged(tiny), workspace=tmp_path / "w", progress=False)
+    (tmp_path / "w" / name).unlink()
+    make(tmp_path / "w" / name)
+    with pytest.raises(DataError, match=name):
+        rv.prune(tiny, ragged(tiny), workspace=tmp_path / "w", progress=False)
+
+
+def test_what_killed_runs_left_in_a_workspace_is_removed(tiny, tmp_path):
+    (tmp_path / "w").mkdir()
+    for name in (".hidden-0-0.safetensors.01234567.tmp", "hidden-0-0.safetensors", "block-1.safetensors"):
+        (tmp_path / "w" / name).write_bytes(b"half")
+    (tmp_path / "w" / ".folder.01234567.tmp").mkdir()
+    os.mkfifo(tmp_path / "w" / "hidden-1-0.safetensors")
+    rv.prune(tiny, ragged(tiny), workspace=tmp_path / "w", progress=False)
+    left = sorted(path.name for path in (tmp_path / "w").iterdir() if path.name != ".lock")
+    assert left == ["block-0.safetensors", "block-1.safetensors", "progress.json"]
 
 
 def test_finished_blocks_are_kept_when_a_later_one_fails(make_tiny, tmp_path):
