@@ -9,15 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 from racviz.files import failure_of_the_machine
 from racviz.processes import end_with_parent
 from racviz.store import Store
-from racviz.study import Study, as_parameters, study_from
+from racviz.study import Study, as_parameters
+from racviz.study.processes import end_workers, study_of_worker
 from racviz.study.sharing import hand_over
 
 
@@ -34,13 +32,8 @@ def run_cell(parameters: dict[str, Any], source: str, sparsity: float, root: str
 
     root: the folder of the store. Returns the row of results.csv; what was answered is in the store.
     """
-    study = _study(json.dumps(parameters, sort_keys=True), root)
+    study = study_of_worker(json.dumps(parameters, sort_keys=True), root)
     return study.row(source, sparsity)
-
-
-@lru_cache(maxsize=1)
-def _study(parameters: str, root: str) -> Study:
-    return replace(study_from(json.loads(parameters)), store=Store(Path(root)), progress=False)
 
 
 def rows_of(cells: Mapping[str, Cell], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -113,12 +106,7 @@ def _pooled(cells: Mapping[str, Cell], workers: int, threads: int) -> Iterator[t
             error = future.exception()
             yield futures[future], None if error else future.result(), error
     finally:
-        processes = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.join(10)
+        end_workers(pool)
         for root in {cell.study.store.root for cell in cells.values()}:
             Store(root).reclaim()  # their drafts
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from racviz.processes import end_with_parent
 from racviz.store import Store
 from racviz.study.parameters import as_parameters
 from racviz.threads import small_on_a_cpu
@@ -100,10 +101,8 @@ class SideBySide:
         self._left.clear()
         if self._pool is None:
             return
-        processes = list((getattr(self._pool, "_processes", None) or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
+        end_workers(self._pool)
+        self._study.store.reclaim()  # drafts of a process that was at work
 
 
 @contextlib.contextmanager
@@ -127,24 +126,23 @@ def _begin(parent: int) -> None:
     torch.set_num_threads(1)
 
 
-def end_with_parent(parent: int) -> None:
-    """Have Linux end this process as soon as its parent has ended, however it ended."""
-    import ctypes
-    import signal
-    import sys
-
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it ended before this was said
-            os._exit(1)
-
-
 def _make(parameters: str, root: str, step: str, call: tuple) -> None:
-    getattr(_study(parameters, root), step)(*call)
+    getattr(study_of_worker(parameters, root), step)(*call)
+
+
+def end_workers(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool, whatever they are at."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join(10)
 
 
 @functools.lru_cache(maxsize=1)
-def _study(parameters: str, root: str) -> Any:
+def study_of_worker(parameters: str, root: str) -> Any:
+    """The study of these parameters (JSON), on the store at `root`; kept, so that its models and moments are loaded once."""
     from racviz.study import study_from
 
     return replace(study_from(json.loads(parameters)), store=Store(Path(root)), progress=False)

@@ -2,12 +2,6 @@
 
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -110,33 +104,3 @@ def test_threads_by_the_size_of_the_model(tiny, monkeypatch):
             raise RuntimeError
         assert torch.get_num_threads() == 2
     assert SMALL == 50_000_000
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a process with its parent")
-def test_a_killed_parent_leaves_no_process(tmp_path):
-    """SIGKILL, which nobody can catch."""
-    script = textwrap.dedent(f"""
-        import multiprocessing, os, time
-        from racviz.study.processes import end_with_parent
-        def work(parent, path):
-            end_with_parent(parent)
-            open(path, "w").write(str(os.getpid()))
-            time.sleep(60)
-        if __name__ == "__main__":
-            child = multiprocessing.get_context("spawn").Process(target=work, args=(os.getpid(), {str(tmp_path / "pid")!r}))
-            child.start()
-            child.join()
-    """)
-    (tmp_path / "parent.py").write_text(script)
-    environment = os.environ | {"PYTHONPATH": str(Path(room.__file__).parents[2])}
-    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], env=environment)
-    end = time.monotonic() + 60
-    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < end:
-        time.sleep(0.05)
-    child = int((tmp_path / "pid").read_text())
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
