@@ -3,9 +3,17 @@
 import difflib
 from collections.abc import Iterable
 
+from racviz.printable import message
+
 
 class RacvizError(Exception):
-    """Something that the user can mend; the message says how. The command line prints it without a traceback."""
+    """Something that the user can mend; the message says how. The command line prints it without a traceback.
+
+    Messages quote files, servers and arguments, so they are made printable: without secrets, control characters or endless values.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(message(each) if isinstance(each, str) else each for each in arguments))
 
 
 class ParameterError(RacvizError, ValueError):

@@ -18,6 +18,7 @@ import numpy as np
 
 from racviz.errors import GenerationError, ParameterError, check
 from racviz.generation import Completion, Request, Sampling, completion_of
+from racviz.printable import message
 
 NEUTRAL = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """Said with every request: a server fills in what is not said from the model's own generation_config.json."""
@@ -132,12 +133,18 @@ class Client:
         choice = self._ask(request.prompt_ids, max_tokens=sampling.max_new_tokens, temperature=sampling.temperature,
                            top_p=sampling.top_p, seed=request.seed(sampling) >> 1, stop_token_ids=stops)  # fmt: skip
         ids = choice["token_ids"]
-        if not all(isinstance(k, int) and 0 <= k < room for k in ids) or len(ids) > sampling.max_new_tokens:
+        if not all(type(k) is int and 0 <= k < room for k in ids) or len(ids) > sampling.max_new_tokens:
             raise GenerationError(
                 f"the server at {self.how.url} gives what was not asked for: {len(ids)} tokens for a cap of {sampling.max_new_tokens}, or "
                 f"ids that are none of the {room:,} of {self.loaded.name!r}. {KEPT}"
             )
-        return completion_of(ids, choice.get("finish_reason"), choice.get("stop_reason"))
+        last = choice.get("stop_reason")
+        if isinstance(last, int) and last not in stops:
+            raise GenerationError(
+                f"the server at {self.how.url} says that it stopped at the token {last!r:.40}, which is none of those that stop "
+                f"{self.loaded.name!r}: {stops}. {KEPT}"
+            )
+        return completion_of(ids, choice.get("finish_reason"), last)
 
     def _ask(self, prompt: Sequence[int], name: str = "", **how: Any) -> dict[str, Any]:
         """The one choice of a completion. The server is told neither to add tokens nor to leave out special ones."""
@@ -295,4 +302,7 @@ OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 class _TryAgain(Exception):
-    """A failure that may pass."""
+    """A failure that may pass; its text may quote what the server said."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(message(text))
