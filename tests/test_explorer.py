@@ -1,10 +1,17 @@
 """The explorer's numbers against float64 sums of the artefact; its choices, its exports, and what it says of odd errors."""
 
+import base64
+import hashlib
+import http.client
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -558,7 +565,12 @@ class TestKeeping:
             .read_text(encoding="utf-8")
         )
         assert text.count("<script") == 1 and text.count("</script>") == 1 and "<img" not in text and "</div>" not in text
-        assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), "nothing is loaded from elsewhere"
+        bare = text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+        assert "http" not in bare, "nothing is loaded from elsewhere"
+        policy = re.search('Content-Security-Policy" content="([^"]+)"', text)[1]
+        script = re.search('<script type="module">(.*)</script>', text, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy and "connect-src 'none'" in policy
 
     def test_a_large_page_holds_bins(self):
         made = session(ReconstructionErrors(frame_of(rows=40, longest=30_000), {}))
@@ -610,6 +622,94 @@ class TestServer:
             for port in (int(base.rsplit(":", 1)[1]), 99_999):
                 with pytest.raises(StorageError, match=f"port {port} of this machine cannot be used"):
                     Server(made, port)
+
+
+def answer_of(server: Server, path: str = "", method: str = "GET", **headers: str) -> tuple[int, dict[str, str]]:
+    """Status and headers of one request, sent as given."""
+    host, _, rest = server.address.removeprefix("http://").partition("/")
+    asking = http.client.HTTPConnection(host, timeout=20)
+    asking.request(
+        method, f"/{rest}{path}", b"{}" if method == "POST" else None, {k.replace("_", "-"): v for k, v in headers.items()}
+    )
+    answer = asking.getresponse()
+    answer.read()
+    return answer.status, dict(answer.getheaders())
+
+
+class TestServerAmongOthers:
+    @pytest.mark.parametrize("path, method", [("", "GET"), ("ask", "POST")])
+    def test_pages_of_other_sites_are_refused(self, errors, path, method):
+        with Server(session(errors)) as server:
+            port = server.address.split(":")[2].split("/")[0]
+            mine = f"http://127.0.0.1:{port}"
+            assert answer_of(server, path, method)[0] == answer_of(server, path, method, Origin=mine)[0] == 200
+            assert answer_of(server, path, method, Origin=f"http://localhost:{port}", Sec_Fetch_Site="same-origin")[0] == 200
+            foreign = [
+                "http://evil.example",
+                "null",
+                "",
+                f"https://127.0.0.1:{port}",
+                "http://127.0.0.1:1",
+                f"{mine}.evil.example",
+            ]
+            assert {answer_of(server, path, method, Origin=each)[0] for each in foreign} == {404}
+            assert {answer_of(server, path, method, Sec_Fetch_Site=each)[0] for each in ("cross-site", "same-site")} == {404}
+            assert {answer_of(server, path, method, Host=each)[0] for each in ("127.0.0.1", "localhost:1", "evil.example")} == {
+                404
+            }
+
+    def test_headers_leave_the_page_alone_with_its_server(self, errors):
+        with Server(session(errors)) as server:
+            headers = answer_of(server)[1]
+        policy = dict(part.strip().partition(" ")[::2] for part in headers["Content-Security-Policy"].split(";"))
+        assert policy["default-src"] == "'none'" and policy["connect-src"] == "'self'" and policy["frame-ancestors"] == "'none'"
+        assert policy["script-src"].startswith("'sha256-") and "unsafe" not in policy["script-src"]
+        assert headers["Referrer-Policy"] == "no-referrer" and headers["X-Content-Type-Options"] == "nosniff"
+
+    @pytest.mark.parametrize("sent", [b"", b"GET", b"POST /KEY/ask HTTP/1.0\r\nHost: HOST\r\nContent-Length: 9\r\n\r\n{"])
+    def test_slow_clients_are_left(self, errors, sent, capfd):
+        with Server(session(errors), patience=0.3) as server:
+            host, key = server.address.removeprefix("http://").rstrip("/").split("/")
+            with socket.create_connection(host.split(":"), timeout=10) as slow:
+                slow.sendall(sent.replace(b"KEY", key.encode()).replace(b"HOST", host.encode()))
+                began, left = time.monotonic(), b"x"
+                while left:  # drips: every byte comes soon after the one before
+                    try:
+                        slow.settimeout(0.1)
+                        left = slow.recv(1000)
+                    except TimeoutError:
+                        slow.sendall(b" ")
+                    except ConnectionError:
+                        break
+                    assert time.monotonic() - began < 5
+            assert answer_of(server)[0] == 200
+        assert "Traceback" not in capfd.readouterr().err
+
+    def test_two_hundred_at_once(self, errors):
+        found: list[int] = []
+        with Server(session(errors)) as server:
+            start = threading.Barrier(200)
+
+            def ask() -> None:
+                start.wait()
+                found.append(answer_of(server, "ask", "POST")[0])
+
+            threads = [threading.Thread(target=ask) for _ in range(200)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+        assert found == [200] * 200
+
+    @pytest.mark.parametrize(
+        "body", [b"[" * 60_000, b'{"ask": ' * 5000, b"\xff", b"", b'{"ask": "jump", "number": 1e999}', b"[]", b"3"]
+    )
+    def test_odd_requests_get_an_answer(self, errors, body, capfd):
+        with Server(session(errors)) as server:
+            try:
+                with urllib.request.urlopen(server.address + "ask", body, timeout=20) as answer:
+                    assert answer.status == 200
+            except urllib.error.HTTPError as error:
+                assert error.code in (400, 413)
+        assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_run_of_a_study_has_its_problems_models_and_other_metrics(tiny_folder, tmp_path):

@@ -1,6 +1,7 @@
 """What is seen, to keep: a page that opens offline with pan, zoom and hover, pictures, and the tokens as a table."""
 
 import base64
+import hashlib
 import html
 import json
 import math
@@ -15,6 +16,7 @@ import numpy as np
 
 from racviz.errors import ParameterError, StorageError
 from racviz.explorer.session import Session
+from racviz.printable import cell, shown
 from racviz.store import atomic, write_text
 
 STATIC = Path(__file__).parent / "static"
@@ -33,15 +35,27 @@ def page(session: Session, ask: str = "", view: str = "null", cells: int = CELLS
     offline = "" if ask else (STATIC / "offline.js").read_text(encoding="utf-8").replace("</", "<\\/")
     data = "null" if ask else json.dumps(_data(session, cells)).replace("<", "\\u003c")
     face = face.replace("export default { render };", "").replace("export ", "")
-    title = html.escape(f"e({session.view.numerator}) / e({session.view.denominator}) · racviz")
     how = f"{{bare: location.hash === '#bare', offline: {'false' if ask else 'true'}, view: {view}}}"
+    script = (
+        f"\n{face}\n{offline.replace('export ', '')}\nconst ask = {ask.strip() or f'answers({data})'};\n"
+        f'await mount(document.getElementById("explorer"), ask, {how});\n{SHOW_SVG}'
+    )
+    style = f"{(STATIC / 'explorer.css').read_text(encoding='utf-8')}\nbody {{ margin: 0; background: #fff; }} {DARK}"
+    title = html.escape(shown(f"e({session.view.numerator}) / e({session.view.denominator}) · racviz"))
+    policy = content_policy(script, connect="'self'" if ask else "'none'")
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{(STATIC / 'explorer.css').read_text(encoding='utf-8')}\nbody {{ margin: 0; background: #fff; }} {DARK}</style></head>"
-        f'<body><main id="explorer"></main><script type="module">\n{face}\n'
-        f"{offline.replace('export ', '')}\nconst ask = {ask.strip() or f'answers({data})'};\n"
-        f'await mount(document.getElementById("explorer"), ask, {how});\n{SHOW_SVG}</script></body></html>\n'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<title>{title}</title><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f'<style>{style}</style></head><body><main id="explorer"></main><script type="module">{script}</script></body></html>\n'
+    )
+
+
+def content_policy(script: str, connect: str = "'none'") -> str:
+    """A Content-Security-Policy: this one script runs, and nothing is loaded from anywhere; connect says where requests may go."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; connect-src {connect}; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -123,7 +137,9 @@ def save(
         write_text(path, page(session, view=seen))
     elif path.suffix == ".csv":
         with atomic(path) as temporary:
-            selection(session, x, y).to_csv(temporary, index=False)
+            tokens = selection(session, x, y)
+            tokens["problem_id"] = tokens["problem_id"].map(cell)  # tokens stay as they are: "=" alone is no formula
+            tokens.rename(columns=cell).to_csv(temporary, index=False)
     elif path.suffix == ".parquet":
         with atomic(path) as temporary:
             selection(session, x, y).to_parquet(temporary, index=False)
