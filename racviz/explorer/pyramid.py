@@ -1,22 +1,26 @@
 """Errors at every resolution: sums over 1, 2, 4, … tokens of a row, as float32 arrays that are mapped and not read.
 
 A pyramid is made once, beside the artefact `errors.parquet` in a folder of `errors.parquet.pyramid/` that is named by the artefact's
-size and time, so that what is open stays what it is when the artefact is replaced. Its finest level holds the errors themselves. A picture
-of any part at any zoom is a slice of one level.
+size, time and inode, so that what is open stays what it is when the artefact is replaced. Its finest level holds the errors
+themselves. A picture of any part at any zoom is a slice of one level.
 
-    <folder>/meta.json           rows, columns, sources, vocabulary, label, and the size and time of the artefact
+    <folder>/meta.json           rows, columns, sources, vocabulary, label, and the size, time and inode of the artefact
     <folder>/ids.npy             [rows, columns] int32 token ids, -1 where a row has no token
     <folder>/start/<name>.<k>.npy     [rows, ceil(columns / 2^k)] float32: sums over 2^k neighbouring tokens
+    <folder>/start/sums.json          a checksum for every 64 KiB of these arrays, compared when they are read
     <folder>/boundary/…               the same with all rows shifted so that their thoughts begin in one column
+
+A damaged pyramid is made anew from the artefact.
 """
 
 import contextlib
-import hashlib
-import json
+import functools
 import os
+import re
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,40 +29,18 @@ from typing import Any
 
 import numpy as np
 
-from racviz.drafts import Draft, new_draft, newest, reclaim
+from racviz.drafts import new_draft, newest, reclaim
 from racviz.errors import DataError
-from racviz.explorer.columns import numbers, read_columns
+from racviz.explorer.columns import read_columns
+from racviz.explorer.summing import DENSE, UNUSABLE, file_of, levels, shifted, write_levels, write_pyramid
+from racviz.explorer.sums import NAME, Checked, Damaged, lost, unsealed, write_sums
+from racviz.files import regular_file
 from racviz.store import explained
 
-FORMAT = 1
-DENSE = "‖x dense‖"
-"""The norm of the dense model's hidden state, by which an error becomes a relative one."""
-UNUSABLE = "\0unusable"
-"""Counts of tokens at which an error is no finite number: they are in no sum."""
-LARGEST = 2**30
-"""Cells of one level: rows × tokens of the longest."""
+__all__ = ["DENSE", "UNUSABLE", "Pyramid", "levels", "make_pyramid", "open_pyramid", "shifted"]
+FORMAT = 2
 OLD = 24 * 3600
 """Seconds after which the pyramid of an artefact that was replaced is removed."""
-
-
-def levels(finest: np.ndarray) -> Iterator[np.ndarray]:
-    """`[rows, columns]` and its sums over 2, 4, 8, … neighbours, down to one column."""
-    level = finest
-    yield level
-    while level.shape[1] > 1:
-        if level.shape[1] % 2:
-            level = np.pad(np.asarray(level), ((0, 0), (0, 1)))
-        level = level[:, 0::2] + level[:, 1::2]
-        yield level
-
-
-def shifted(level: np.ndarray, offsets: np.ndarray, columns: int, blank: float = 0) -> np.ndarray:
-    """Each row moved to the right by its offset, in an array of so many columns."""
-    out = np.full((len(level), columns), blank, dtype=level.dtype)
-    for row, offset in enumerate(offsets):
-        size = min(level.shape[1], columns - offset)
-        out[row, offset : offset + size] = level[row, :size]
-    return out
 
 
 @dataclass(frozen=True)
@@ -71,6 +53,8 @@ class Pyramid:
     """What keeps a temporary folder alive."""
     artefact: Path | None = None
     _elsewhere: list[Any] = field(default_factory=list, repr=False)
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """Arrays that are open, checksums, and the pyramid that took the place of a damaged one."""
 
     @property
     def replaced(self) -> bool:
@@ -100,8 +84,14 @@ class Pyramid:
         return np.array(self.meta["t_in"], dtype=np.int64)
 
     @cached_property
-    def ids(self) -> np.ndarray:  # [rows, columns]
-        return np.load(self.folder / "ids.npy", mmap_mode="r")
+    def ids(self) -> Checked:  # [rows, columns]
+        shape = (self.rows, self.columns)
+        try:
+            return Checked(
+                self.folder / "ids.npy", shape, np.int32, self._sums(self.folder / "start")["ids.npy"], lambda: self._anew().ids
+            )
+        except (Damaged, KeyError, OSError):
+            return self._anew().ids
 
     @cached_property
     def vocabulary(self) -> dict[int, str]:
@@ -119,9 +109,40 @@ class Pyramid:
     def width(self, align: str) -> int:
         return int((self.offsets(align) + self.lengths).max(initial=1))
 
-    def level(self, name: str, k: int, align: str = "start") -> np.ndarray:
+    def level(self, name: str, k: int, align: str = "start") -> Checked:
         """`[rows, ceil(width / 2^k)]` float32, mapped; the aligned ones are made when they are first asked for."""
-        return np.load(self._aligned(align) / _file(self.names, name, k), mmap_mode="r")
+        if "anew" in self._kept:
+            return self._kept["anew"].level(name, k, align)
+        if (align, name, k) not in self._kept:
+            try:
+                folder, file = self._aligned(align), file_of(self.names, name, k)
+                shape = (self.rows, -(-(self.columns if align == "start" else self.width(align)) // (1 << k)))
+                instead = functools.partial(self._level_anew, name, k, align)
+                self._kept[align, name, k] = Checked(folder / file, shape, np.float32, self._sums(folder)[file], instead)
+            except (Damaged, KeyError, OSError):
+                return self._level_anew(name, k, align)
+        return self._kept[align, name, k]
+
+    def _level_anew(self, name: str, k: int, align: str) -> Checked:
+        return self._anew().level(name, k, align)
+
+    def _sums(self, folder: Path) -> dict[str, list[int]]:
+        if folder not in self._kept:
+            self._kept[folder] = unsealed(folder / NAME)
+        return self._kept[folder]
+
+    def _anew(self) -> "Pyramid":
+        """The pyramid made again, in a temporary folder, where this one is damaged. Raises DataError where the errors are gone."""
+        if "anew" not in self._kept:
+            if self.artefact is None or self.replaced:
+                raise lost(self.artefact)
+            warnings.warn(f"the explorer's sums of {self.artefact} were damaged on disk; they are made again.", stacklevel=2)
+            made = make_pyramid(*read_columns(self.artefact), self.meta["made_of"])
+            if made.meta["sequences"] != self.meta["sequences"]:
+                raise lost(self.artefact)
+            shutil.rmtree(self.folder, ignore_errors=True)  # so that the next one to open the errors makes its own
+            self._kept["anew"] = made
+        return self._kept["anew"]
 
     def _aligned(self, align: str) -> Path:
         folder = self.folder / align
@@ -136,8 +157,11 @@ class Pyramid:
             self._elsewhere.append(tempfile.TemporaryDirectory(prefix="racviz-pyramid-"))
             draft = folder = Path(self._elsewhere[0].name)
         with explained("write", folder), _or_nothing(draft):
+            sums: dict[str, list[int]] = {}
             for each in (*self.names, *([UNUSABLE] if self.has_unusable else [])):
-                _write(draft, self.names, each, shifted(self.level(each, 0), self.offsets(align), self.width(align)))
+                finest = shifted(self.level(each, 0), self.offsets(align), self.width(align))
+                write_levels(draft, self.names, each, finest, sums)
+            write_sums(draft, sums)
             if draft != folder:
                 _settle(draft, folder)
         return folder
@@ -145,16 +169,6 @@ class Pyramid:
     @property
     def has_unusable(self) -> bool:
         return self.meta["unusable"] > 0
-
-
-def _file(names: list[str], name: str, k: int) -> str:
-    return f"{'unusable' if name == UNUSABLE else names.index(name)}.{k}.npy"
-
-
-def _write(folder: Path, names: list[str], name: str, finest: np.ndarray) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for k, level in enumerate(levels(finest)):
-        np.save(folder / _file(names, name, k), level.astype(np.float32, copy=False))
 
 
 def _settle(draft: Path, folder: Path) -> None:
@@ -187,120 +201,60 @@ def _made_of(path: Path) -> dict[str, int] | None:
         stat = path.stat()
     except OSError:
         return None
-    return {"format": FORMAT, "size": stat.st_size, "time": stat.st_mtime_ns}
+    # The inode tells a copy of a folder from the folder: sums that came along with another's errors are not believed.
+    return {"format": FORMAT, "size": stat.st_size, "time": stat.st_mtime_ns, "inode": stat.st_ino}
 
 
 def open_pyramid(path: str | Path) -> Pyramid:
-    """The pyramid of an errors file, made if it is not there or the file is another by now.
+    """The pyramid of an errors file, made if it is not there or damaged, or the file is another by now.
 
     It lies beside the file; where one may not write there, in a temporary folder. Raises DataError for what is no errors file.
     """
     path = Path(path)
+    regular_file(path)
     made_of = _made_of(path)
-    if made_of is None or path.is_dir():
+    if made_of is None:
         raise DataError(f"the errors file {path} cannot be read: there is no such file.")
     home = path.with_name(path.name + ".pyramid")
-    folder = home / f"{made_of['format']}-{made_of['size']}-{made_of['time']}"
+    folder = home / "-".join(str(value) for value in made_of.values())
+    own = not home.is_symlink()  # a link may lead to a folder of the user's
     try:
-        return Pyramid(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")), artefact=path)
-    except (OSError, ValueError):
+        if own and not folder.is_symlink():
+            unsealed(folder / "start" / NAME)
+            meta = unsealed(folder / "meta.json")
+            if meta.get("made_of") == made_of:
+                return Pyramid(folder, meta, artefact=path)
+    except OSError:
         pass  # none, or one that one may not read
+    except Damaged as error:
+        warnings.warn(f"the explorer's sums of {path} are damaged ({error}); they are made again.", stacklevel=2)
+        shutil.rmtree(folder, ignore_errors=True)
     columns, label = read_columns(path)
     try:
+        if not own:
+            raise NotADirectoryError(home)
         home.mkdir(exist_ok=True)
         draft = new_draft(home, folder.name)
     except OSError:
         return replace(make_pyramid(columns, label, made_of), artefact=path)
     with explained("write", folder), _or_nothing(draft):
-        meta = _make(columns, label, made_of, draft)
+        meta = write_pyramid(columns, label, made_of, draft)
         _settle(draft, folder)
+    _clean(home, folder)
+    return Pyramid(folder, meta, artefact=path)
+
+
+def _clean(home: Path, folder: Path) -> None:
+    """Remove drafts without an owner, and old pyramids of what the artefact was before; nothing that is named otherwise."""
     reclaim(home, "")
     for other in home.iterdir():
-        if (
-            other != folder and Draft.parse(other) is None and 0 < newest(other) < time.time() - OLD
-        ):  # 0: removed by another process
+        ours = re.fullmatch(r"\d+(-\d+){2,3}", other.name) and other.is_dir() and not other.is_symlink()
+        if ours and other != folder and 0 < newest(other) < time.time() - OLD:  # 0: removed by another process
             shutil.rmtree(other, ignore_errors=True)
-    return Pyramid(folder, meta, artefact=path)
 
 
 def make_pyramid(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: Mapping[str, Any] | None = None) -> Pyramid:
     """A pyramid of the columns of a frame of errors, in a temporary folder that goes with it."""
     held = tempfile.TemporaryDirectory(prefix="racviz-pyramid-")
-    meta = _make(columns, label, dict(made_of or {}), Path(held.name))
+    meta = write_pyramid(columns, label, dict(made_of or {}), Path(held.name))
     return Pyramid(Path(held.name), meta, held)
-
-
-def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write a pyramid into a folder; returns its meta. Raises DataError for rows that are no errors."""
-    sources = [name[2:] for name in columns if name.startswith("e_")]
-    if missing := [name for name in ("problem_id", "position", "phase") if name not in columns]:
-        raise DataError(
-            f"errors must have the columns problem_id, position, phase and e_<name>; {', '.join(missing)} is missing."
-        )
-    if not sources or "" in sources or DENSE in sources:
-        raise DataError(f"errors must have a column e_<name> for at least one pruned model, with a name other than {DENSE!r}.")
-    (row, problems), (codes, phases) = columns["problem_id"], columns["phase"]
-    position = numbers(columns, "position", np.int64)
-    if not len(position):
-        raise DataError("errors must hold at least one token; they are empty.")
-    if (row < 0).any() or (position < 0).any():
-        raise DataError("errors must have a problem_id in every row, and positions from 0 on.")
-    if wrong := sorted({*(phases[code] if code >= 0 else "nothing" for code in np.unique(codes))} - {"prompt", "decode"}):
-        raise DataError(f"the column phase of errors must hold prompt and decode; there is {', '.join(map(repr, wrong))}.")
-    shape = (len(problems), int(position.max()) + 1)
-    _fits(shape, len(sources), len(position), problems[int(row[position.argmax()])], folder)
-    lengths, last = np.bincount(row, minlength=shape[0]), np.zeros(shape[0], dtype=np.int64)
-    np.maximum.at(last, row, position + 1)
-    there = np.zeros(shape, dtype=bool)
-    there[row, position] = True
-    if np.count_nonzero(there) != len(position) or (last != lengths).any():
-        raise DataError("errors must have each position of a problem once, from 0 on without gaps.")
-    prompt = np.array([phase == "prompt" for phase in phases], dtype=bool)[codes]
-    t_in = np.bincount(row[prompt], minlength=shape[0])
-    if (position[prompt] >= t_in[row[prompt]]).any():
-        raise DataError("errors must have the prompt's tokens of a problem before those of its thought.")
-
-    relative = "norm_dense" in columns and label.get("metric", "hidden") == "hidden"
-    names = [*sources, *([DENSE] if relative else [])]
-    values = {name: numbers(columns, "norm_dense" if name == DENSE else f"e_{name}", np.float32) for name in names}
-    usable = np.ones(len(position), dtype=bool)
-    for name in names:
-        usable &= np.isfinite(values[name]) & (values[name] >= 0)
-    for name in names:
-        finest = np.zeros(shape, dtype=np.float32)
-        finest[row[usable], position[usable]] = values[name][usable]
-        _write(folder / "start", names, name, finest)
-    if not usable.all():
-        finest = np.zeros(shape, dtype=np.float32)
-        finest[row[~usable], position[~usable]] = 1
-        _write(folder / "start", names, UNUSABLE, finest)
-    ids = np.full(shape, -1, dtype=np.int32)
-    if "token_id" in columns:
-        given = numbers(columns, "token_id", np.int32)
-    else:  # the texts tell tokens apart too
-        given = np.asarray(columns["token"][0] if "token" in columns else np.zeros(len(position)), dtype=np.int32)
-    ids[row, position] = np.maximum(given, 0)
-    np.save(folder / "ids.npy", ids)
-    vocabulary: dict[int, str] = {}
-    if "token" in columns:
-        token, texts = columns["token"]
-        _, first = np.unique(given, return_index=True)
-        vocabulary = {int(given[k]): str(texts[token[k]]) if token[k] >= 0 else "" for k in first}
-    meta = {
-        "made_of": made_of, "problems": [str(name) for name in problems], "lengths": lengths.tolist(), "t_in": t_in.tolist(),
-        "columns": shape[1], "names": names, "unusable": int((~usable).sum()), "vocabulary": vocabulary, "label": dict(label),
-        "sequences": hashlib.sha256(ids.tobytes() + "\n".join(map(str, problems)).encode()).hexdigest()[:24],
-    }  # fmt: skip
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")  # in ASCII: a token may hold half a character
-    return meta
-
-
-def _fits(shape: tuple[int, int], sources: int, tokens: int, longest: str, folder: Path) -> None:
-    """Raise DataError where the pyramid would be larger than the disk, or than can be."""
-    size, free = 8 * shape[0] * shape[1] * (sources + 1), shutil.disk_usage(folder).free
-    if shape[0] * shape[1] > LARGEST or size > 0.9 * free:
-        raise DataError(
-            f"errors of {shape[0]:,} problems, of which the longest ({longest}) has {shape[1]:,} tokens, need {size / 2**30:.1f} GiB of "
-            f"disk to explore ({free / 2**30:.1f} GiB are free), though they are {tokens:,} tokens. Leave the longest out, or explore a "
-            "part of the problems."
-        )

@@ -1,0 +1,121 @@
+"""Arrays on disk that are checked as they are read: a checksum for every 64 KiB, compared when a block is first needed."""
+
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from racviz.errors import DataError
+
+BLOCK = 1 << 16
+"""Bytes that share a checksum."""
+NAME = "sums.json"
+
+
+class Damaged(Exception):
+    """A cached array or its description is not what was written."""
+
+
+def checksums(array: np.ndarray) -> list[int]:
+    """The CRC-32 of every block of an array's bytes, in C order."""
+    raw = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return [zlib.crc32(raw[start : start + BLOCK]) for start in range(0, len(raw), BLOCK)]
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """JSON that holds a checksum of its own content; in ASCII, since a token may hold half a character."""
+    text = json.dumps(content)
+    return f'{{"crc": {zlib.crc32(text.encode())}, "content": {text}}}'
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """Read what `sealed` made. Raises OSError where there is nothing, Damaged where it is not what was written."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    found = re.fullmatch(rb'\{"crc": (\d{1,10}), "content": (\{.*\})\}', path.read_bytes(), re.DOTALL)
+    if found is None or zlib.crc32(found[2]) != int(found[1]):
+        raise Damaged(f"{path.name} is not what was written")
+    return json.loads(found[2])
+
+
+def write_sums(folder: Path, sums: Mapping[str, list[int]]) -> None:
+    (folder / NAME).write_text(sealed(sums), encoding="utf-8")
+
+
+def save(path: Path, array: np.ndarray, sums: dict[str, list[int]]) -> None:
+    """Write an array as a .npy file and note its checksums under the file's name."""
+    np.save(path, array)
+    sums[path.name] = checksums(array)
+
+
+class Checked:
+    """A mapped array of two dimensions; each block is compared with its checksum when it is first read.
+
+    Parameters
+    ----------
+    path : path
+        A .npy file.
+    shape : pair of int
+    dtype : dtype
+    sums : list of int
+        Of `checksums`.
+    instead : callable
+        Gives an array to read in place of a damaged one, or raises.
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, int], dtype: Any, sums: list[int], instead: Callable[[], "Checked"]
+    ) -> None:
+        self.path, self.shape, self.dtype, self._instead = path, shape, np.dtype(dtype), instead
+        self._other: Checked | None = None
+        size = shape[0] * shape[1] * self.dtype.itemsize
+        try:
+            self._data = np.load(path, mmap_mode="r")
+            ok = self._data.shape == shape and self._data.dtype == self.dtype and self._data.flags.c_contiguous
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            raise Damaged(f"{path.name} is not readable") from error
+        if not ok or not isinstance(sums, list) or len(sums) != -(-size // BLOCK):
+            raise Damaged(f"{path.name} is not what was written")
+        self._sums, self._good = sums, np.zeros(len(sums), dtype=bool)
+        self._raw = memoryview(self._data.reshape(-1).view(np.uint8))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if self._other is None and not self._whole(key):
+            self._other = self._instead()
+        return self._other[key] if self._other is not None else self._data[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
+
+    def _whole(self, key: Any) -> bool:
+        """True if all blocks that hold these rows (and a slice of columns) are as they were written."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        rows = np.atleast_1d(np.arange(self.shape[0])[rows])
+        first, last, _ = columns.indices(self.shape[1])
+        if self._good.all() or not len(rows) or last <= first:
+            return True
+        begin = (rows * self.shape[1] + first) * self.dtype.itemsize // BLOCK
+        end = ((rows * self.shape[1] + last) * self.dtype.itemsize - 1) // BLOCK
+        steps = np.zeros(len(self._sums) + 1, dtype=np.int64)
+        np.add.at(steps, begin, 1)
+        np.add.at(steps, end + 1, -1)
+        for block in np.flatnonzero((np.cumsum(steps[:-1]) > 0) & ~self._good):
+            if zlib.crc32(self._raw[block * BLOCK : (block + 1) * BLOCK]) != self._sums[block]:
+                return False
+            self._good[block] = True
+        return True
+
+
+def lost(path: Path | None) -> DataError:
+    """The error for sums that are damaged and cannot be made anew."""
+    what = "the errors" if path is None else str(path)
+    return DataError(
+        f"the explorer's sums of {what} were damaged on disk, and the errors are not there any more; open them again."
+    )
