@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from racviz.errors import DataError
+
 BEST = 5
 
 
@@ -21,6 +23,11 @@ def at_token(models: Mapping[str, Any], ids: np.ndarray) -> dict[str, Any]:
     said: dict[str, list[dict[str, Any]]] = {}
     states: dict[str, list[torch.Tensor]] = {}
     for name, loaded in models.items():
+        room = len(loaded.model.get_input_embeddings().weight)
+        if not 0 <= int(ids.min(initial=0)) <= int(ids.max(initial=0)) < room:
+            raise DataError(
+                f"the errors hold the token {int(ids.max())}, beyond the vocabulary of {name} ({room:,}): another model's."
+            )
         caught: list[torch.Tensor] = []
 
         def catch(module, args, out, caught=caught):

@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 
 from racviz.errors import DataError
+from racviz.files import regular_file
 
 TEXTS = ("problem_id", "token", "phase")
+LABEL: dict[str, tuple[Any, str]] = {
+    **{name: (str, "text") for name in ("metric", "model", "domain", "method", "mode")},
+    "layer": ((str, int), "text or the index of a block"),
+    "sparsity": ((int, float, str), "a number from 0 to 1, or text where it differs"),
+    "seed": ((int, str), "a whole number"),
+    "calibration_tokens": ((int, str, dict), "a whole number, or one for each source"),
+}
+"""Fields of a label that are used, with their types."""
 
 
 def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -17,22 +26,39 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    regular_file(path)
     try:
         table = pq.read_table(path, read_dictionary=list(TEXTS))
         label = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        columns: dict[str, Any] = {}
+        for name in table.column_names:
+            column = table.column(name).combine_chunks()
+            if pa.types.is_dictionary(column.type) and name in TEXTS:
+                codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+                columns[name] = (codes, [str(value) for value in column.dictionary.to_pylist()])
+            elif name in TEXTS:
+                columns |= columns_of(table.select([name]).to_pandas())
+            else:
+                columns[name] = column.to_numpy(zero_copy_only=False)
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
-    columns: dict[str, Any] = {}
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        if pa.types.is_dictionary(column.type) and name in TEXTS:
-            codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            columns[name] = (codes, [str(value) for value in column.dictionary.to_pylist()])
-        elif name in TEXTS:
-            columns |= columns_of(table.select([name]).to_pandas())
-        else:
-            columns[name] = column.to_numpy(zero_copy_only=False)
-    return columns, label
+    return columns, checked_label(label, str(path))
+
+
+def checked_label(label: Any, where: str) -> dict[str, Any]:
+    """The label of errors, as captions and names of columns need it. Raises DataError that names the file and the field."""
+    if not isinstance(label, dict):
+        raise DataError(f"{where}: the label of errors must be an object of names and values; not {label!r:.200}.")
+    for name, (kinds, allowed) in LABEL.items():
+        value = label.get(name)
+        ok = value is None or (isinstance(value, kinds) and not isinstance(value, bool))
+        if ok and name == "sparsity" and not isinstance(value, str | None):
+            ok = 0 <= value <= 1
+        if ok and isinstance(value, dict):
+            ok = bool(value) and all(isinstance(each, int) for each in value.values())
+        if not ok:
+            raise DataError(f"{where}: the label's {name} must be {allowed}; not {value!r:.200}.")
+    return {str(name): value for name, value in label.items() if value is not None or name not in LABEL}
 
 
 def columns_of(frame: Any) -> dict[str, Any]:
@@ -51,11 +77,14 @@ def columns_of(frame: Any) -> dict[str, Any]:
 
 def numbers(columns: Mapping[str, Any], name: str, kind: Any) -> np.ndarray:
     """A column as an array of a kind of numbers. Raises DataError that names the column."""
+    import pandas as pd
+
     try:
         values = np.asarray(columns[name])
         if values.dtype.kind not in "iufb":
-            values = values.astype(np.float64)
-        whole = values.astype(kind)
+            values = pd.to_numeric(values).astype(np.float64)  # refuses lists, which numpy takes for numbers
+        with np.errstate(invalid="ignore"):
+            whole = values.astype(kind)  # NaN becomes anything, and is found below
     except (TypeError, ValueError) as error:
         raise DataError(f"the column {name} of errors must hold numbers: {error}") from error
     if np.issubdtype(kind, np.integer) and not np.array_equal(whole, values):

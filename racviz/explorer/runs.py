@@ -12,7 +12,8 @@ import numpy as np
 
 from racviz.errors import DataError, ParameterError, RacvizError
 from racviz.explorer import manifests
-from racviz.explorer.columns import columns_of
+from racviz.explorer.columns import checked_label, columns_of
+from racviz.explorer.folders import folder_files
 from racviz.explorer.pyramid import DENSE, Pyramid, make_pyramid, open_pyramid
 
 METRICS = {"hidden": "hidden state", "kl": "KL of the next token, nats", "top1": "top-1 disagreement"}
@@ -41,6 +42,8 @@ class Runs:
     """Groups that are computed when they are first picked."""
     dropped: list[str] = field(default_factory=list)
     """Files of a run's folder that are along other rollouts, and not shown."""
+    broken: list[str] = field(default_factory=list)
+    """Files of a run's folder that cannot be read, with the reason."""
     given: list[str] = field(default_factory=list)
     """What was given beside the errors, by parameter."""
     source: str = ""
@@ -128,7 +131,7 @@ def open_runs(
             raise ParameterError("errors must name at least one: {'mine': errors, …}.")
         files = [(str(name), _opened(each)) for name, each in errors.items()]
     elif isinstance(errors, str | Path) and Path(errors).is_dir():
-        files, known.dropped = _files(Path(errors))
+        files, known.dropped, known.broken = folder_files(Path(errors))
         known.source = str(errors)
         _know_study(known, Path(errors), files, model, own)
     elif hasattr(errors, "errors") and hasattr(errors, "sparsities"):  # a study
@@ -163,39 +166,7 @@ def _opened(errors: Any) -> Pyramid:
         raise ParameterError(
             f"errors must be ReconstructionErrors, a file of them, a run's folder or a Study; not {type(errors).__name__}."
         )
-    return make_pyramid(columns_of(frame), getattr(errors, "label", {}))
-
-
-def _files(folder: Path) -> tuple[list[tuple[str, Pyramid]], list[str]]:
-    """The errors of a run's folder along the same rollouts, and the names of those along others."""
-    inner = folder / "errors" if (folder / "errors").is_dir() else folder
-    there = [path for path in inner.glob("*.parquet") if not path.name.startswith(".") and _is_errors(path)]
-    found = sorted(
-        there, key=lambda path: ("-final-" not in path.name, "=" in path.name, path.name)
-    )  # the study's own errors first
-    if not found:
-        raise DataError(
-            f"the folder {folder} holds no errors/*.parquet. The report figure2_error_heatmap writes them, as do Study.errors and "
-            "ReconstructionErrors.save; a run that is still at work has them once they are whole."
-        )
-    made = [(path.stem, open_pyramid(path)) for path in found]
-    # other problems or rollouts than those of the newest lie in a run's folder where its parameters were changed in between
-    base = dict(made)[max(found, key=lambda path: path.stat().st_mtime).stem].meta["sequences"]
-    return (
-        [(name, each) for name, each in made if each.meta["sequences"] == base],
-        [name for name, each in made if each.meta["sequences"] != base],
-    )
-
-
-def _is_errors(path: Path) -> bool:
-    """Whether racviz wrote this file as errors: a table that was exported beside them is none."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return b"racviz" in (pq.read_schema(path).metadata or {})
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
+    return make_pyramid(columns_of(frame), checked_label(getattr(errors, "label", {}), "these errors"))
 
 
 def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]], model: str | Path | None, own: Any) -> None:

@@ -159,6 +159,7 @@ class Session:
         """Warnings for the viewer: hidden files, files that changed on disk, and models that are not loaded."""
         columns = {id(column.pyramid): column.pyramid for column in self.columns.values()}
         notes = [f"Not shown, being along other rollouts: {', '.join(self.runs.dropped)}."] if self.runs.dropped else []
+        notes += [f"Not shown, being broken: {'; '.join(self.runs.broken)}"] if self.runs.broken else []
         if any(pyramid.replaced for pyramid in columns.values()):
             notes.append("The file of errors was replaced since; what is shown is of before. Open it again for the new one.")
         notes += [f"Model not loaded: {'; '.join(self.runs.reasons)}."] if self.runs.reasons else []

@@ -100,6 +100,8 @@ def write_pyramid(
     ids = np.full(shape, -1, dtype=np.int32)
     if "token_id" in columns:
         given = numbers(columns, "token_id", np.int32)
+        if (given < 0).any():
+            raise DataError(f"the column token_id of errors must hold numbers from 0 on; not {int(given.min())}.")
     else:  # the texts tell tokens apart too
         given = np.asarray(columns["token"][0] if "token" in columns else np.zeros(len(position)), dtype=np.int32)
     ids[row, position] = np.maximum(given, 0)
