@@ -20,6 +20,9 @@ from typing import Any
 from racviz.errors import GradingError, check
 
 LAUNCHER = Path(__file__).with_name("sandbox_launcher.py")
+RUNNER = Path(__file__).with_name("program_runner.py")
+ERRORS = 2**16
+"""Bytes of the error stream that are kept, the last ones; any number may be written."""
 STARTING = 20.0
 """Seconds that the sandbox may take before the program begins, on a machine that is busy; not counted for the program."""
 READABLE = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/urandom")
@@ -50,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a program did: `status` is `ended` (by itself, with code 0), `failed`, `time` or `output` (too much of it)."""
+    """What a program did: `status` is `ended` (by itself, or by SystemExit), `failed`, `time` or `output` (too much of it)."""
 
     status: str
     output: str
@@ -62,14 +65,21 @@ class Ran:
 
 
 def run_program(
-    program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False, name: str = "__main__"
+    program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False, function: str = "", room: int = 0
 ) -> Ran:
-    """Run a Python program with `given` as its input. name: its `__name__`.
+    """Run a Python program with `given` as its input, or call one of its functions.
 
     It finds the names of `typing`, `collections`, `math` and the like, which starter code takes for granted, as LiveCodeBench gives them.
-
-    unsafe: run it even where the system cannot keep it from the network and from files; limits and the empty environment hold all the same.
     Only the standard library, and what the base interpreter has, can be imported.
+
+    Parameters
+    ----------
+    unsafe
+        Run it even where the system cannot keep it from the network and from files; limits and the empty environment hold all the same.
+    function
+        The function, or method of a class Solution, to call with the lines of `given` as JSON; `output` is then its result as JSON.
+    room
+        Bytes of output allowed beyond `limits.output`.
 
     Raises SandboxError where the program cannot be contained.
     """
@@ -81,13 +91,14 @@ def run_program(
             (Path(scratch) / part).mkdir()
         base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
         prefix = os.path.realpath(sys.base_prefix)
-        spec = asdict(limits) | {
+        spec = {name: most for name, most in asdict(limits).items() if name != "output"} | {
             "folder": str(Path(scratch) / "work"), "python": str(Path(scratch) / "python"), "prefix": prefix,
-            "executable": os.path.relpath(base, prefix), "unsafe": unsafe, "name": name,
+            "executable": os.path.relpath(base, prefix), "unsafe": unsafe, "function": function,
+            "runner": RUNNER.read_text(encoding="utf-8"),
             "readable": [path for path in READABLE if os.path.exists(path)],
         }  # fmt: skip
         (Path(scratch) / "spec.json").write_text(json.dumps(spec | {"program": _text(program)}), encoding="utf-8")
-        return _watched(Path(scratch) / "spec.json", _text(given).encode(), limits)
+        return _watched(Path(scratch) / "spec.json", _text(given).encode(), limits.seconds, limits.output + room)
 
 
 def _text(text: str) -> str:
@@ -95,8 +106,8 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
-    """Start the launcher, feed and read it, end it in time."""
+def _watched(spec: Path, given: bytes, seconds: float, most: int) -> Ran:
+    """Start the launcher, feed and read it, end it in time. The time runs from the first byte of output, which is the runner's."""
     status_read, status_write = os.pipe()
     command = [sys.executable, "-I", "-S", str(LAUNCHER), str(spec), str(status_write)]
     process = subprocess.Popen(
@@ -105,7 +116,7 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
     )  # fmt: skip
     os.close(status_write)
     outputs: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
-    said, stopped = bytearray(), ""
+    said, stopped, begun = bytearray(), "", False
     end = time.monotonic() + STARTING
     with selectors.DefaultSelector() as watch:
         for stream in (process.stdout, process.stderr):
@@ -135,11 +146,14 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
                     if not data:
                         watch.unregister(key.fileobj)
                     elif key.fileobj == status_read:
-                        end = time.monotonic() + limits.seconds if not said else end
                         said += data
+                    elif key.fileobj is process.stdout and not begun:
+                        begun, end = True, time.monotonic() + seconds
+                        outputs[process.stdout] += data[1:]
                     else:
                         outputs[key.fileobj] += data
-                if sum(map(len, outputs.values())) > limits.output:
+                del outputs[process.stderr][:-ERRORS]
+                if len(outputs[process.stdout]) > most:
                     stopped = "output"
                     break
         finally:
@@ -151,11 +165,11 @@ def _watched(spec: Path, given: bytes, limits: Limits) -> Ran:
         raise SandboxError(
             f"{refused}; no program was run. Run on a Linux that allows it, or pass unsafe=True to run them all the same."
         )
-    if not lines:
+    if not begun:
         raise SandboxError(f"the sandbox did not start: {outputs[process.stderr].decode('utf-8', 'replace')[-300:]}")
     code = next((line["code"] for line in lines if "code" in line), None)
     status = stopped or ("ended" if code == 0 else "failed")
-    out, error = (bytes(raw[: limits.output]).decode("utf-8", "replace") for raw in outputs.values())
+    out, error = (bytes(raw[:most]).decode("utf-8", "replace") for raw in outputs.values())
     return Ran(status, out, error)
 
 
