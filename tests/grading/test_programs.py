@@ -55,7 +55,9 @@ def test_functions_are_called(program):
 
 def test_the_last_block_is_the_program():
     answer = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\n" + GOOD + "\n```\nDone."
-    assert program_of(answer) == GOOD + "\n" and program_of("no block") == "" and program_of("```py\nunfinished") == ""
+    assert (
+        program_of(answer) == GOOD + "\n" and program_of("no block") == "" and program_of("```py\nunfinished") == "unfinished"
+    )
     problem = Problem("add", "Add two numbers.", tests=ADD)
     assert grade_all([answer, "print(3)", None, f"```\n{GOOD}\n```"], [problem] * 4) == [True, False, False, True]
 
@@ -134,7 +136,7 @@ def test_a_program_has_no_environment_and_an_empty_folder(monkeypatch):
 
 
 def test_output_errors_and_input_of_any_size():
-    ran = run_program("import sys\nsys.stderr.write('because')\nsys.exit(4)")
+    ran = run_program("import os, sys\nsys.stderr.write('because')\nsys.stderr.flush()\nos._exit(4)")
     assert (ran.status, ran.output, ran.error) == ("failed", "", "because")
     big = "7" * 3_000_000
     assert run_program("print(len(input()))", big).output == "3000000\n"
