@@ -14,6 +14,8 @@ OPENING = re.compile(
 AFTER_WORDS = re.compile(r"(?P<indent>)[^`]*(?P<fence>`{3,})[ \t]*(?P<info>\w+)[ \t]*")
 PYTHON = re.compile(r"[{.\s]*(?:python|py|pypy)[\d.]*(?![\w+#-])", re.IGNORECASE)
 MARKDOWN = re.compile(r"(?:markdown|md)\b", re.IGNORECASE)
+LINE = re.compile(r"[^\n]*\n|[^\n]+")
+QUOTE = re.compile("[\"'#]")
 TEXTS = re.compile(
     r"""#[^\n]*|(?P<long>\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3})|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""",
     re.DOTALL,
@@ -31,26 +33,31 @@ class Block:
 
 def program_of(answer: str) -> str:
     """The program in an answer: its last block marked as Python, else its last unmarked one, else its last one; empty without a block."""
+    block = _last(answer)
+    while block and MARKDOWN.match(block.info) and (inner := _last(block.content)):
+        block = inner
+    return block.content if block else ""
+
+
+def _last(answer: str) -> Block | None:
     blocks = [block for block in blocks_of(answer) if block.content.strip()]
-    for wanted in (lambda block: PYTHON.match(block.info), lambda block: not block.info, lambda block: True):
-        for block in reversed(blocks):
-            if wanted(block):
-                inner = program_of(block.content) if MARKDOWN.match(block.info) else ""
-                return inner or block.content
-    return ""
+    marked = [block for block in blocks if PYTHON.match(block.info)]
+    unmarked = [block for block in blocks if not block.info]
+    return (marked or unmarked or blocks or [None])[-1]
 
 
 def blocks_of(answer: str) -> Iterator[Block]:
     """The fenced blocks of an answer, in order."""
-    lines = re.findall(r"[^\n]*\n|[^\n]+", answer.replace("\r\n", "\n"))
+    text = answer.replace("\r\n", "\n")
+    lines = list(LINE.finditer(text))
     k = 0
     while k < len(lines):
-        opening = _opening(lines[k])
+        opening = _opening(lines[k][0])
         k += 1
         if opening is None:
             continue
-        end, closed = _end(lines, k, opening["fence"])
-        content = "".join(line[_blank(line, len(opening["indent"])) :] for line in lines[k:end])
+        end, closed = _end(text, lines, k, opening["fence"])
+        content = "".join(line[0][_blank(line[0], len(opening["indent"])) :] for line in lines[k:end])
         yield Block(opening["info"].strip(), _before_fence(content, opening["fence"]))
         k = end + closed
 
@@ -64,38 +71,35 @@ def _opening(line: str) -> re.Match | None:
     return found
 
 
-def _end(lines: list[str], start: int, fence: str) -> tuple[int, bool]:
-    """The line that ends the block that begins at `start`, and whether that is its closing fence."""
+def _end(text: str, lines: list[re.Match], first: int, fence: str) -> tuple[int, bool]:
+    """The line that ends the block that begins at line `first`, and whether that is its closing fence."""
     closing = re.compile(rf"[ \t>]*{fence[0]}{{{len(fence)},}}[ \t]*")
-    within, looked = range(0), False
-    for k in range(start, len(lines)):
-        line = lines[k].rstrip("\n")
+    within = 0
+    for k in range(first, len(lines)):
+        line = lines[k][0].rstrip("\n")
         other = OPENING.fullmatch(line)
         marked = other and other["info"].strip() and other["fence"].startswith(fence)
-        if not marked and not closing.fullmatch(line):
+        if lines[k].start() < within or not marked and not closing.fullmatch(line):
             continue
-        if not looked or k >= within.stop:
-            within, looked = _text_around(lines, start, k), True
-        if k not in within:
+        within = _end_of_text(text, lines[first].start(), lines[k].start())
+        if not within:
             return k, not marked
     return len(lines), False
 
 
-def _text_around(lines: list[str], start: int, place: int) -> range:
-    """The lines of the text in triple quotes that `place` lies in, of a program that begins at `start`; empty where it lies in none.
+def _end_of_text(text: str, start: int, place: int) -> int:
+    """The end of the text in triple quotes that `place` lies in, of a program that begins at `start`; 0 where it lies in none.
 
     The fences within a text come in pairs. Where they do not, the program is broken, and quotes of a later block ended its text.
     """
-    before = sum(map(len, lines[start:place]))
-    for found in TEXTS.finditer("".join(lines[start:])):
-        if found.start() >= before:
-            break
-        if found.end() > before and found["long"]:
-            first = start + found.string.count("\n", 0, found.start()) + 1
-            inner = range(first, first + found["long"].count("\n"))
-            infos = [match["info"].strip() for k in inner if (match := OPENING.fullmatch(lines[k].rstrip("\n")))]
-            return inner if len(infos) % 2 == 0 and not any(infos[1::2]) else range(0)
-    return range(0)
+    while quote := QUOTE.search(text, start, place):
+        found = TEXTS.match(text, quote.start())
+        start = found.end() if found else quote.end()
+        if found and start > place:
+            inner = (OPENING.fullmatch(line) for line in found[0].split("\n")[1:])
+            infos = [fence["info"].strip() for fence in inner if fence]
+            return start if found["long"] and len(infos) % 2 == 0 and not any(infos[1::2]) else 0
+    return 0
 
 
 def _before_fence(content: str, fence: str) -> str:
