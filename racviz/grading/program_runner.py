@@ -87,7 +87,7 @@ def encoded(value: object) -> str:
         return "[" + ",".join([encoded(item) for item in list.__iter__(value)]) + "]"
     if issubclass(kind, dict) and all(issubclass(type(key), str) for key in dict.keys(value)):
         return "{" + ",".join([f"{encoded(key)}:{encoded(item)}" for key, item in dict.items(value)]) + "}"
-    if kind in (Decimal, Fraction):
+    if kind is Decimal or kind is Fraction:
         for plain in (int, float):
             if plain(value) == value:
                 return encoded(plain(value))
@@ -120,7 +120,7 @@ def call(source: str, function: str) -> None:
         while rest:
             rest = rest[write(result, rest) :]
     except BaseException:
-        complain()
+        complain(limit=-20)
         leave(1)
     leave(0)
 
@@ -142,4 +142,5 @@ def main() -> None:
         pass  # LiveCodeBench grades what was printed, whatever code a program ends with
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -35,8 +35,8 @@ class SandboxError(GradingError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may use: seconds (of the clock, and of the processor), bytes of memory a process, of output, of files in all, and
-    processes."""
+    """What one run may use: seconds (of the clock, and of the processor), bytes of memory a process, of output (beyond what is
+    wanted), of files in all, and processes."""
 
     seconds: float = 6.0
     memory: int = 2**30
