@@ -169,8 +169,8 @@ def _watched(spec: Path, given: bytes, seconds: float, most: int) -> Ran:
         raise SandboxError(f"the sandbox did not start: {outputs[process.stderr].decode('utf-8', 'replace')[-300:]}")
     code = next((line["code"] for line in lines if "code" in line), None)
     status = stopped or ("ended" if code == 0 else "failed")
-    out, error = (bytes(raw[:most]).decode("utf-8", "replace") for raw in outputs.values())
-    return Ran(status, out, error)
+    out, error = outputs[process.stdout][:most], outputs[process.stderr]
+    return Ran(status, out.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
 
 
 def _end(process: subprocess.Popen) -> None:
