@@ -87,8 +87,10 @@ def _arguments(given: str) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    """A value of JSON; long integers as Decimal, which has no largest number of digits and compares exactly."""
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 600 else Decimal(digits))
+    """A value of JSON. Long integers are Decimals, which compare exactly at any length; each NaN is an object of its own, equal to none."""
+    return json.loads(
+        text, parse_int=lambda digits: int(digits) if len(digits) < 600 else Decimal(digits), parse_constant=float
+    )
 
 
 def _same_value(result: str, wanted: str) -> bool:

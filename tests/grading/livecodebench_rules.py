@@ -49,7 +49,7 @@ def in_a_function(code):
 
 
 class Input:
-    """Stands in for sys.stdin: whole reads and lines, of text and of bytes; it cannot be iterated over."""
+    """A stand-in for sys.stdin: whole reads and lines, of text and of bytes; it cannot be iterated over."""
 
     def __init__(self, given):
         self.given, self.lines, self.buffer = given, io.StringIO(given), mock.Mock(spec=["read", "readline"])

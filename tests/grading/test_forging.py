@@ -4,10 +4,12 @@ import json
 import secrets
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from racviz.grading import Limits, SandboxError
 from racviz.grading.program_runner import BEGUN, encoded
-from racviz.grading.programs import run_tests
+from racviz.grading.programs import _same_value, run_tests
 from racviz.grading.sandbox import run_program
 
 try:
@@ -203,3 +205,28 @@ def test_an_interpreter_that_does_not_start_is_no_wrong_program(monkeypatch):
     with pytest.raises(SandboxError, match="no library"):
         run_program("print(1)")
     assert len(BEGUN) == 1
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from([0.0, 1.0, 10**700, 10**4000]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2) | st.tuples(inner),
+    max_leaves=6,
+)
+
+
+@given(VALUES, st.none() | VALUES)
+def test_results_are_compared_as_python_compares_them(value, key):
+    """A result against a key, which is the result itself half of the time. A value that cannot be written equals no key."""
+    wanted = json.dumps(value if key is None else key)
+    equal = value == json.loads(wanted)
+    try:
+        result = encoded(value)
+    except TypeError:
+        assert not equal
+    else:
+        assert _same_value(result, wanted) == equal

@@ -114,6 +114,7 @@ PROGRAMS = {
     "a number for a text": ("def f(x): return x", "f", [("1", '"1"')], False),
     "a text": ("def f(x): return x + 'é\\n\"'", "f", [('"a"', json.dumps('aé\n"'))], True),
     "NaN as a result": ("def f(x): return math.nan", "f", [("1", "NaN")], False),
+    "NaN in a list": ("def f(x): return [math.nan]", "f", [("1", "[NaN]")], False),
     "infinity": ("def f(x): return -inf", "f", [("1", "-Infinity")], True),
     "a long list": ("def f(n): return list(range(n))", "f", [("150000", NUMBERS)], True),
     "carriage returns between arguments": ("def f(x, y): return x + y", "f", [("1\r\n2\r", "3\r\n")], True),
