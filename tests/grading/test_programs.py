@@ -127,7 +127,7 @@ def test_a_program_leaves_nothing_behind():
     assert run_program(left).output.strip() == "1", "one process alone"
     import psutil
 
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "program.py" in " ".join(p.info["cmdline"] or [])]
+    assert not [p for p in psutil.Process().children(recursive=True) if "program.py" in " ".join(p.cmdline())]
 
 
 def test_a_program_has_no_environment_and_an_empty_folder(monkeypatch):
