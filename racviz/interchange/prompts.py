@@ -1,0 +1,140 @@
+"""Prompts of imported traces: rendered by the chat template, or known as rendered by their beginning."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from racviz.errors import DataError
+from racviz.interchange.thoughts import is_blank, shown
+from racviz.models import LoadedModel
+from racviz.prompting import PROBE, ThinkingFormat
+
+SYSTEMS = ("system", "system_prompt", "system_message", "systemPrompt")
+"""Columns of a system prompt beside a chat or a problem."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Makes token ids out of prompts, with the chat template of a model."""
+
+    loaded: LoadedModel
+
+    def rendered(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Token ids of a chat, up to the opening of the assistant's turn.
+
+        Raises DataError where the template does not take the turns, or leaves the text of one out.
+        """
+        if len(turns) == 1 and turns[0]["role"] == "user":
+            return list(self.loaded.render(turns[0]["content"]))
+        text = self._text(turns)
+        for turn in turns:
+            content = turn["content"].strip()
+            if turn["role"] == "assistant" or (content and content in text):
+                continue
+            if content:
+                raise DataError(f"the chat template of {self.loaded.name!r} leaves out the text of the turn {turn['role']!r}.")
+        systems = [turn for turn in turns if turn["role"] in ("system", "developer")]
+        without = [turn for turn in turns if turn not in systems]
+        if systems and without and self._text(without) == text:
+            raise DataError(f"the chat template of {self.loaded.name!r} leaves the system prompt out.")
+        return list(self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _text(self, turns: Sequence[Mapping[str, Any]]) -> str:
+        try:
+            return self.loaded.tokenizer.apply_chat_template(
+                list(turns), tokenize=False, add_generation_prompt=True, **dict(self.loaded.thinking.switch)
+            )
+        except Exception as error:  # jinja's, and whatever a template raises of its own
+            roles = ", ".join(turn["role"] for turn in turns)
+            system = "; its system prompt cannot be rendered" if turns[0]["role"] in ("system", "developer") else ""
+            raise DataError(
+                f"the chat template of {self.loaded.name!r} does not take the turns {roles}{system}: {error}."
+            ) from error
+
+    @cached_property
+    def _frame(self) -> tuple[str, str]:
+        """The text that the chat template puts before a problem, and after it."""
+        if not self.loaded.tokenizer.chat_template:
+            return "", ""
+        before, _, after = self.loaded.tokenizer.decode(self.loaded.render(PROBE)).partition(PROBE)
+        return before, after
+
+    @cached_property
+    def _beginning(self) -> str:
+        """The text with which every rendered chat begins, with a system prompt or without."""
+        before, _ = self._frame
+        try:
+            text = self._text([{"role": "system", "content": PROBE}, {"role": "user", "content": PROBE}])
+        except DataError:
+            return before
+        return os.path.commonprefix([before, text.partition(PROBE)[0]])
+
+    def is_rendered(self, prompt: str) -> bool:
+        """True if a prompt begins as the template begins, control tokens included.
+
+        A template without a control token at its beginning must also be recognised at its end. A control token elsewhere says nothing:
+        it may be the user's text.
+        """
+        before, after = self._frame
+        beginning = self._beginning
+        marked = any(beginning.startswith(token) for token in self._tokens)
+        if marked and prompt.startswith(beginning):
+            return True
+        return bool(before or after) and len(prompt) > len(before) + len(after) and self._framed(prompt)
+
+    @cached_property
+    def _tokens(self) -> list[str]:
+        """Control tokens of the tokenizer."""
+        tokenizer = self.loaded.tokenizer
+        return [*tokenizer.all_special_tokens, *getattr(tokenizer, "get_added_vocab", dict)()]
+
+    def _framed(self, prompt: str) -> bool:
+        before, after = self._frame
+        return prompt.startswith(before) and prompt.endswith(after)
+
+    def completed(self, prompt: str) -> str:
+        """A prompt with the beginning-of-sequence token where only that is missing, as servers print it."""
+        bos = self.loaded.tokenizer.bos_token
+        before, after = self._frame
+        rest = before.removeprefix(bos) if bos else before
+        if bos and rest != before and rest.strip() and after.strip() and prompt.startswith(rest) and prompt.endswith(after):
+            return bos + prompt
+        return prompt
+
+    def problem(self, prompt: str) -> str:
+        """The problem's text inside a rendered prompt; empty where the prompt is not one that this model's template makes."""
+        before, after = self._frame
+        if (before or after) and len(prompt) > len(before) + len(after) and self._framed(prompt):
+            return prompt[len(before) : len(prompt) - len(after)]
+        return ""
+
+    def opened(self, prompt: str) -> ThinkingFormat:
+        """The thinking format for a rendered prompt, which may open the thought or leave that to the model."""
+        form = self.loaded.thinking
+        return replace(form, opened=form.start is not None and prompt.rstrip().endswith(form.start))
+
+
+def system_of(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The system prompt in a column of its own, and the column's name. Raises DataError for one that is not text, and for two."""
+    there = {name: row[name] for name in SYSTEMS if not is_blank(row.get(name))}
+    for name, value in there.items():
+        if not isinstance(value, str):
+            raise DataError(f"{name} must be the text of a system prompt; not {shown(value)}.")
+    if len({value.strip() for value in there.values()}) > 1:
+        raise DataError(f"{' and '.join(there)} hold different system prompts; remove one column.")
+    return next(((name, value) for name, value in there.items()), None)
+
+
+def with_system(turns: list[dict[str, Any]], system: tuple[str, str] | None) -> list[dict[str, Any]]:
+    """A chat with the system prompt of its row in front. Raises DataError where the chat has another one."""
+    if system is None:
+        return turns
+    name, text = system
+    own = [turn["content"] for turn in turns if turn["role"] in ("system", "developer")]
+    if own:
+        if " ".join(own).split() != text.split():
+            raise DataError(f"{name} and the chat hold different system prompts; remove one.")
+        return turns
+    return [{"role": "system", "content": text}, *turns]
