@@ -99,7 +99,8 @@ class Joiner:
         """
         own = self._own(text)
         if own is not None and own.thought.strip():
-            self._same(own, fields)
+            if self._same(own, fields) and own.start is None and self.form.start and not self.form.opened:
+                text = self.form.start + text  # a field says where it begins
             return self._converted(own, text)
         field = self._chosen(fields, column)
         if field is None:
@@ -147,8 +148,9 @@ class Joiner:
         ended = self.form.end + answer if own.ended else ""
         return Response(f"{self.form.start}{own.thought}{ended}", holds, own.ended)
 
-    def _same(self, own: _Own, fields: Sequence[Field]) -> None:
-        """Raise DataError for a field with another thought than the one in the text."""
+    def _same(self, own: _Own, fields: Sequence[Field]) -> bool:
+        """True if a field holds the same thought. Raises DataError for a field with another thought than the one in the text."""
+        same = False
         for field in fields:
             if not field.sure:
                 continue
@@ -158,6 +160,8 @@ class Joiner:
                 continue  # the text has its thought, so that none is lost
             if _folded(other) != _folded(own.thought):
                 raise DataError(f"{field.name} and the answer's own text hold different thoughts; {REMEDY}.")
+            same = True
+        return same
 
     def _chosen(self, fields: Sequence[Field], column: str) -> Field | None:
         """The one thought among fields, or None. Raises DataError for unknown shapes and thoughts that differ."""

@@ -21,6 +21,15 @@ class Prompts:
 
     loaded: LoadedModel
 
+    def with_system(self, turns: list[dict[str, Any]], system: tuple[str, str] | None) -> list[int]:
+        """Token ids of a chat after the system prompt of its row. Raises DataError that names the column where that cannot be."""
+        try:
+            return self.rendered(with_system(turns, system))
+        except DataError as error:
+            if system is None:
+                raise
+            raise DataError(f"{system[0]} holds a system prompt, which cannot be rendered: {error}") from error
+
     def rendered(self, turns: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of a chat, up to the opening of the assistant's turn.
 
@@ -48,10 +57,7 @@ class Prompts:
             )
         except Exception as error:  # jinja's, and whatever a template raises of its own
             roles = ", ".join(turn["role"] for turn in turns)
-            system = "; its system prompt cannot be rendered" if turns[0]["role"] in ("system", "developer") else ""
-            raise DataError(
-                f"the chat template of {self.loaded.name!r} does not take the turns {roles}{system}: {error}."
-            ) from error
+            raise DataError(f"the chat template of {self.loaded.name!r} does not take the turns {roles}: {error}.") from error
 
     @cached_property
     def _frame(self) -> tuple[str, str]:
@@ -63,13 +69,21 @@ class Prompts:
 
     @cached_property
     def _beginning(self) -> str:
-        """The text with which every rendered chat begins, with a system prompt or without."""
+        """The text with which every rendered chat begins, with a system prompt or without: the control tokens, if there are some.
+
+        What follows them may differ from day to day, as the date in Llama's templates does.
+        """
         before, _ = self._frame
         try:
             text = self._text([{"role": "system", "content": PROBE}, {"role": "user", "content": PROBE}])
         except DataError:
-            return before
-        return os.path.commonprefix([before, text.partition(PROBE)[0]])
+            whole = before
+        else:
+            whole = os.path.commonprefix([before, text.partition(PROBE)[0]])
+        run, rest = "", whole
+        while token := max((token for token in self._tokens if token.strip() and rest.startswith(token)), key=len, default=""):
+            run, rest = run + token, rest.removeprefix(token)
+        return whole if run in ("", self.loaded.tokenizer.bos_token) else run
 
     def is_rendered(self, prompt: str) -> bool:
         """True if a prompt begins as the template begins, control tokens included.

@@ -18,7 +18,7 @@ from racviz.interchange.answers import (
     with_reason,
 )  # fmt: skip
 from racviz.interchange.joining import Joiner
-from racviz.interchange.prompts import Prompts, system_of, with_system
+from racviz.interchange.prompts import Prompts, system_of
 from racviz.interchange.thoughts import REMEDY, Field, fields_of, is_blank, shown
 from racviz.keys import named
 from racviz.models import LoadedModel, tokenizer_fingerprint
@@ -127,14 +127,14 @@ class Reader:
         return Rollout(prompt, output, text, False, reason, thought)
 
     def _checked(self, name: str, ids: Sequence[Any]) -> list[int]:
-        allowed = f"integers from 0 to {self.size - 1:,}"
+        allowed = f"from 0 to {self.size - 1:,}"
         for k, token in enumerate(ids):
             if isinstance(token, bool) or not hasattr(token, "__index__"):
-                raise DataError(f"{name}[{k}] is {shown(token)}; token ids must be integers, {allowed}.")
+                raise DataError(f"{name}[{k}] is {shown(token)}; token ids must be integers {allowed}.")
             if not 0 <= operator.index(token) < self.size:
                 raise DataError(
                     f"{name}[{k}] is token id {shown(operator.index(token))}, but {self.loaded.name!r} has {self.size:,} tokens; allowed "
-                    f"are {allowed}. Another tokenizer made this trace."
+                    f"are ids {allowed}. Another tokenizer made this trace."
                 )
         return [operator.index(token) for token in ids]
 
@@ -170,8 +170,8 @@ class Reader:
             answers = [last_answer(turns)]
         if not begins or not answers:
             raise DataError("its chat does not end in an answer of the assistant.")
-        before = with_system([self._as_turn(turn) for turn in turns[:begins] if not turn.thinks], system_of(row))
-        ids = self.prompts.rendered(before)
+        before = [self._as_turn(turn) for turn in turns[:begins] if not turn.thinks]
+        ids = self.prompts.with_system(before, system_of(row))
         users = [turn["content"] for turn in before if turn["role"] == "user"]
         if not users:
             raise DataError("its chat has no turn of the user.")
@@ -225,8 +225,8 @@ class Reader:
         """A prompt as token ids, through the chat template unless it is rendered already."""
         whole = self.prompts.completed(prompt)
         if not self.prompts.is_rendered(whole):
-            turns = with_system([{"role": "user", "content": prompt}], system)
-            return _Prompt(self.prompts.rendered(turns), prompt, self.loaded.thinking)
+            ids = self.prompts.with_system([{"role": "user", "content": prompt}], system)
+            return _Prompt(ids, prompt, self.loaded.thinking)
         if system is not None and system[1].strip() not in whole:
             raise DataError(f"{system[0]} holds a system prompt, but the prompt is rendered already and does not hold it.")
         ids = self.loaded.tokenizer(whole, add_special_tokens=False)["input_ids"]

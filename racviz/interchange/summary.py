@@ -99,8 +99,8 @@ class BadRows:
 
     def refuse(self, cause: Any = None) -> None:
         """Raise DataError with the first bad rows, whose number is over the limit."""
-        kept = f"{self.count:,} of {self.rows:,} rows are no traces; max_bad={self.allowed.text!r} allows fewer. Mend them or raise it."
-        raise DataError("\n".join([*self.examples, kept])) from cause
+        kept = f"{self.count:,} of {self.rows:,} rows are no traces, and max_bad={self.allowed.text!r} allows fewer."
+        raise DataError(" ".join([*self.examples, kept, "Correct the rows, or allow more to be skipped."])) from cause
 
 
 def printable(text: str, longest: int = 400) -> str:
