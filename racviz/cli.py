@@ -81,9 +81,8 @@ def traces(
     given = None if from_ is not None else rv.load_problems(problems, split=split, limit=limit)
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     if from_ is not None:
-        made = rv.import_traces(
-            from_, loaded, limit=limit if told(ctx, "limit") else None, max_bad=max_bad if told(ctx, "max_bad") else None
-        )
+        limits = {name: value for name, value in (("limit", limit), ("max_bad", max_bad)) if told(ctx, name)}
+        made = rv.import_traces(from_, loaded, **limits)
     else:
         how = dict(samples=samples, batch_size=batch_size, backend=backend, store=Store.default())
         made = rv.generate_traces(loaded, given, rv.Sampling(t_max, temperature, top_p, seed), **how)

@@ -16,6 +16,7 @@ SPEAKERS = {
     "ai": "assistant",
 }
 """Other names of roles."""
+STANDARD = ("system", "developer", "user", "assistant", "tool")
 FINISHED = ("stop", "eos", "end_turn", "stop_sequence", "completed", "eos_token", "end_of_text")
 CUT = ("length", "max_tokens", "max_length", "max_output_tokens", "incomplete", "max_new_tokens", "model_length", "truncated")
 REASONS = ("finish_reason", "stop_reason", "done_reason", "finishReason", "stopReason")
@@ -135,7 +136,8 @@ def turns_of(name: str, turns: Sequence[Any], chosen: str | None = None) -> list
             raise DataError(
                 f"{where}: a turn of a chat needs role and content (or from and value), both texts; not {shown(turn)}."
             )
-        role, channel = SPEAKERS.get(role.lower(), role), str(turn.get("channel") or "")
+        role = role.lower() if role.lower() in STANDARD else SPEAKERS.get(role.lower(), role)
+        channel = str(turn.get("channel") or "")
         thinks = role in ROLES or kind == "reasoning" or channel == "analysis"
         if thinks:
             label = f"{where} (a turn of {channel or role})"
