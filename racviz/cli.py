@@ -88,9 +88,9 @@ def traces(
         made = rv.generate_traces(loaded, given, rv.Sampling(t_max, temperature, top_p, seed), **how)
     made.save(out)
     ended = sum(t.finish_reason == "stop" for t in made)
+    print(f"{len(made)} traces, {sum(len(t.output_ids) for t in made):,} tokens, {ended} ended by themselves: {out}")
     if made.summary is not None:
         print(made.summary)
-    print(f"{len(made)} traces, {sum(len(t.output_ids) for t in made):,} tokens, {ended} ended by themselves: {out}")
 
 
 @app.command()

@@ -2,9 +2,10 @@
 
 import copy
 import json
+import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import racviz as rv
@@ -32,7 +33,8 @@ def with_template(tiny, template):
 
 
 LOOP = "{%- for m in messages -%}{%- if m.role == 'user' -%}{{- '<user>' + m.content -}}{%- elif m.role == 'assistant' -%}"
-END = "{{- '<assistant>' + m.content + '<eos>' -}}{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}{{- '<assistant>' -}}{%- endif -%}"
+END = "{{- '<assistant>' + m.content + '<eos>' -}}{%- endif -%}{%- endfor -%}"
+END += "{%- if add_generation_prompt -%}{{- '<assistant>' -}}{%- endif -%}"
 SILENT = "{{- bos_token -}}" + LOOP + END
 """Leaves system prompts out without a word."""
 TAKES = SILENT.replace(
@@ -377,3 +379,39 @@ def test_an_own_file_with_ids_that_the_model_lacks(tiny, tmp_path):
     Traces(rows, "m", "f", rv.models.tokenizer_fingerprint(tiny.tokenizer)).save(tmp_path / "own.parquet")
     with pytest.raises(DataError, match="row 1: token id 70000"):
         import_traces(tmp_path / "own.parquet", tiny)
+
+
+# --- any rows ----------------------------------------------------------------------------------------------------------
+
+KEYS = st.sampled_from(
+    "prompt problem messages conversations response completion output generations choices message content role type text thinking reasoning "
+    "reasoning_details system finish_reason prompt_ids output_ids input_ids num_prompt_tokens parts history channel instruction info".split()
+)
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+    st.sampled_from(["user", "assistant", "system", "analysis", "thinking", "text", "<think>a</think>b", "stop"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=5))
+@settings(max_examples=300)
+def test_any_row_is_a_trace_or_a_data_error(tiny, row):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            made = import_traces([row], tiny)
+        except DataError as error:
+            assert "row 1" in str(error) and str(error).isprintable()
+        else:
+            assert all(0 <= token < 1024 for trace in made for token in (*trace.prompt_ids, *trace.output_ids))
+
+
+def test_rows_that_are_nested_too_deeply(tiny):
+    deep = "a"
+    for _ in range(5_000):
+        deep = [deep]
+    with pytest.raises(DataError, match="row 1: .*nested too deeply"):
+        import_traces([dict(problem=QUESTION, response="7", reasoning=deep)], tiny)

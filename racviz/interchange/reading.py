@@ -130,6 +130,8 @@ class _Import:
                 self._take(where, row, keep=not self.enough)
             except DataError as error:
                 self.bad.add(where, error)
+            except RecursionError:
+                self.bad.add(where, DataError("its objects are nested too deeply."))
             if self.enough and self.bad.tolerable:
                 return
 

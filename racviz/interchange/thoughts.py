@@ -9,6 +9,7 @@ neighbours of these are known too.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from racviz.errors import DataError
@@ -68,10 +69,11 @@ class Field:
     """False for a name that may mean something else."""
 
 
-def named_thought(name: Any) -> bool | None:
+@lru_cache(maxsize=4096)
+def named_thought(name: str) -> bool | None:
     """True for the name of a thought, None for one that may be, False for all others."""
     words: list[str] = []
-    for part in re.split(r"[^A-Za-z0-9]+", str(name)):
+    for part in re.split(r"[^A-Za-z0-9]+", name):
         whole = part.lower()
         words += [whole] if whole in THOUGHTS | LABELS else map(str.lower, re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part))
     said = set(words) & THOUGHTS
@@ -106,7 +108,7 @@ def fields_of(row: Mapping[str, Any], chosen: str | None = None) -> list[Field]:
         return [Field(chosen, row[chosen])] if not is_blank(row.get(chosen)) else []
     fields = []
     for name, value in row.items():
-        kind = named_thought(name)
+        kind = named_thought(str(name))
         if kind is not False and not is_blank(value):
             fields.append(Field(str(name), value, bool(kind)))
         elif name in NESTED and isinstance(value, Mapping):
