@@ -384,8 +384,10 @@ def test_an_own_file_with_ids_that_the_model_lacks(tiny, tmp_path):
 # --- any rows ----------------------------------------------------------------------------------------------------------
 
 KEYS = st.sampled_from(
-    "prompt problem messages conversations response completion output generations choices message content role type text thinking reasoning "
-    "reasoning_details system finish_reason prompt_ids output_ids input_ids num_prompt_tokens parts history channel instruction info".split()
+    (
+        "prompt problem messages conversations response completion output generations choices message content role type text thinking "
+        "reasoning reasoning_details system finish_reason prompt_ids output_ids input_ids num_prompt_tokens parts history channel info"
+    ).split()
 )
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
@@ -407,6 +409,20 @@ def test_any_row_is_a_trace_or_a_data_error(tiny, row):
             assert "row 1" in str(error) and str(error).isprintable()
         else:
             assert all(0 <= token < 1024 for trace in made for token in (*trace.prompt_ids, *trace.output_ids))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        dict(problem=QUESTION, response="\ud800"),
+        dict(messages=[CHAT[0], {**CHAT[1], "reasoning": "\ud800"}]),
+        dict(problem=QUESTION, response={"status": "completed", "output": ["a", {"type": "message"}]}),
+        dict(problem=QUESTION, response={"choices": ["x"]}),
+    ],
+)
+def test_rows_that_broke_an_import(tiny, row):
+    with pytest.raises(DataError, match="row 1: "):
+        import_traces([row], tiny)
 
 
 def test_rows_that_are_nested_too_deeply(tiny):

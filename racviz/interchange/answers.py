@@ -83,12 +83,17 @@ def answers_of(name: str, value: Any, chosen: str | None = None) -> list[Answer 
     return [answer for k, each in enumerate(value) for answer in answers_of(f"{name}[{k}]", each, chosen)]
 
 
-def _of_object(name: str, value: Mapping[str, Any], chosen: str | None) -> list[Answer | None]:
+def _of_object(name: str, value: Any, chosen: str | None) -> list[Answer | None]:
+    if not isinstance(value, Mapping):
+        raise DataError(f"{name} must hold objects with a message or text; not {shown(value)}.")
     several = next((key for key in ("choices", "candidates") if isinstance(value.get(key), list) and value[key]), None)
     if several:
         return [answer for each in value[several] for answer in _of_object(f"{name}.{several}", each, chosen)]
     if isinstance(value.get("output"), list) and "content" not in value:  # OpenAI's Responses
-        (answer,) = answers_of(f"{name}.output", value["output"], chosen)
+        found = answers_of(f"{name}.output", value["output"], chosen)
+        if len(found) != 1:
+            raise DataError(f"{name}.output must be one answer, as a list of items; it holds {len(found)}.")
+        answer = found[0]
         status = {"status": value.get("status")} if reason_of(value.get("status")) else {}
         return [with_reason(answer, {"finish_reason": status["status"]} if status else value)] if answer else [None]
     inner = next((key for key in ENVELOPES if isinstance(value.get(key), Mapping)), None)

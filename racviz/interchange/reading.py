@@ -130,6 +130,8 @@ class _Import:
                 self._take(where, row, keep=not self.enough)
             except DataError as error:
                 self.bad.add(where, error)
+            except UnicodeEncodeError:
+                self.bad.add(where, DataError("it holds half of a surrogate pair, which is no text."))
             except RecursionError:
                 self.bad.add(where, DataError("its objects are nested too deeply."))
             if self.enough and self.bad.tolerable:
@@ -271,14 +273,14 @@ def _given(source: Iterable[Any]) -> tuple[Iterator[tuple[str, Any]], str]:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists, at any depth, as pandas and Parquet have them."""
+    """Arrays as lists, at any depth, as pandas and Parquet have them. Raises UnicodeEncodeError for text that no tokenizer takes."""
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if isinstance(value, list | tuple) and any(
-        isinstance(each, list | tuple | Mapping) or hasattr(each, "tolist") for each in value
-    ):
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, list | tuple) and not all(type(each) is int for each in value):
         return [_plain(each) for each in value]
-    if isinstance(value, Mapping):
+    elif isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     return value
 
