@@ -334,6 +334,14 @@ def test_a_summary_counts(tiny):
         found.rows = 5
 
 
+def test_an_own_file_has_a_summary_too(tiny, tmp_path):
+    rows = [dict(problem=QUESTION, response=ANSWER, finish_reason="stop"), dict(problem=QUESTION, response="7")]
+    made = import_traces(rows, tiny)
+    made.save(tmp_path / "own.parquet")
+    again = import_traces(tmp_path / "own.parquet", tiny)
+    assert again == made and again.summary == made.summary and again.summary.with_thought == 1
+
+
 def test_thoughts_among_token_ids_are_counted(tiny):
     def ids(text):
         return list(tiny.tokenizer(text, add_special_tokens=False)["input_ids"])

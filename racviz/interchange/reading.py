@@ -17,7 +17,7 @@ from typing import Any
 
 from racviz.errors import DataError, check
 from racviz.interchange.rows import Reader, Rollout, content_hash
-from racviz.interchange.summary import Allowed, BadRows, ImportSummary
+from racviz.interchange.summary import Allowed, BadRows, ImportSummary, summary_of
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import FIELDS
 from racviz.tables import Table, file_rows, folder_rows, hub_rows
@@ -96,7 +96,7 @@ def import_traces(
     sampling = {key: manifest[key] for key in ("temperature", "top_p", "seed", "max_new_tokens") if key in manifest}
     return Traces(
         tuple(made.kept[:limit]), label, loaded.fingerprint if own else "", tokenizer_fingerprint(loaded.tokenizer),
-        {"imported": name, "retokenised": made.retokenised, **sampling}, summary,
+        {"imported": name, "retokenised": made.retokenised, "skipped": made.bad.count, **sampling}, summary,
     )  # fmt: skip
 
 
@@ -180,14 +180,7 @@ class _Import:
         raise DataError(f"{self.name} holds no traces{by}{skipped}")
 
     def summary(self, limit: int | None) -> ImportSummary:
-        kept, thoughts = self.kept[:limit], self.thoughts[:limit]
-        ends = Counter(trace.finish_reason for trace in kept)
-        return ImportSummary(
-            rows=self.bad.rows, traces=len(kept), with_thought=sum(thoughts), without_thought=len(kept) - sum(thoughts),
-            stopped=ends["stop"], truncated=ends["length"], unknown=len(kept) - ends["stop"] - ends["length"],
-            prompt_tokens=sum(len(trace.prompt_ids) for trace in kept), output_tokens=sum(len(trace.output_ids) for trace in kept),
-            skipped=self.bad.count, empty=self.empty, examples=tuple(self.bad.examples),
-        )  # fmt: skip
+        return summary_of(self.kept[:limit], self.thoughts[:limit], self.bad, self.empty)
 
     def warn(self, summary: ImportSummary) -> None:
         """Warn of skipped rows, empty generations, missing thoughts and unknown problems."""
@@ -240,13 +233,16 @@ def _own_file(path: Path, loaded: LoadedModel, model: str | None, own: bool, lim
                 f"{path}, row {number}: token id {worst}, but {loaded.name!r} has {size:,} tokens; the file is damaged."
             )
     by = {"model_fingerprint": loaded.fingerprint} if own else {}
-    return replace(made, rows=made.rows[:limit], **by)
+    rows, reader = made.rows[:limit], Reader(loaded)
+    thoughts = [reader.holds_thought(trace.output_ids, trace.finish_reason) for trace in rows]
+    return replace(made, rows=rows, summary=summary_of(rows, thoughts, BadRows(Allowed.parse(0), rows=len(rows))), **by)
 
 
 def is_traces(name: str) -> bool:
     """True if a name means a file of traces rather than a model."""
     table = Table.parse(name, OPTIONS)
-    return table.is_file or table.is_saved
+    folder = Path(table.name)
+    return table.is_file or (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
 def _rows(table: Table) -> tuple[Iterator[tuple[str, Any]], str]:

@@ -119,7 +119,7 @@ class Reader:
         if not prompt:
             raise DataError(f"{names[0]} is empty; token ids must be integers, at least one of them the prompt's.")
         reason = with_reason(Answer(""), row).reason
-        thought = self._holds_thought(output) or (self.loaded.thinking.opened and reason == "length")
+        thought = self.holds_thought(output, reason)
         if not thought and (beside := [each.name for each in fields_of(row, self.columns.get("thought")) if each.sure]):
             if self.loaded.thinking.end is not None:
                 raise DataError(f"{beside[0]} holds a thought that is not among the {names[-1]}, which are the answer alone.")
@@ -138,12 +138,14 @@ class Reader:
                 )
         return [operator.index(token) for token in ids]
 
-    def _holds_thought(self, output: Sequence[int]) -> bool:
-        """True if token ids hold a thought: something before its end, or its beginning."""
+    def holds_thought(self, output: Sequence[int], reason: str | None) -> bool:
+        """True if token ids hold a thought: text before its end, or its beginning. A thought that the prompt opened may be cut off."""
         form, decode = self.loaded.thinking, self.loaded.tokenizer.decode
         if form.end is None:
             return False
         length, ended = thought_length(self.loaded.tokenizer, output, form)
+        if form.opened and not ended and reason == "length":
+            return True
         text = decode(list(output[:length] if ended else output[:64]))
         inner = text.partition(form.end)[0] if ended else text
         return bool(inner.replace(form.start or "", "").strip()) and (ended or (form.start or form.end) in text)

@@ -1,10 +1,13 @@
 """Summary of an import: rows, traces, thoughts, tokens, and the rows that were skipped."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from racviz.errors import DataError, check
+from racviz.traces import Trace
 
 EARLY = 100
 """Bad rows beyond the share allowed so far that end an import before its file ends."""
@@ -101,6 +104,25 @@ class BadRows:
         """Raise DataError with the first bad rows, whose number is over the limit."""
         kept = f"{self.count:,} of {self.rows:,} rows are no traces, and max_bad={self.allowed.text!r} allows fewer."
         raise DataError(" ".join([*self.examples, kept, "Correct the rows, or allow more to be skipped."])) from cause
+
+
+def summary_of(traces: Sequence[Trace], thoughts: Sequence[bool], bad: BadRows, empty: int = 0) -> ImportSummary:
+    """Counts of traces; `thoughts` says of each whether it holds one."""
+    ends = Counter(trace.finish_reason for trace in traces)
+    return ImportSummary(
+        rows=bad.rows,
+        traces=len(traces),
+        with_thought=sum(thoughts),
+        without_thought=len(traces) - sum(thoughts),
+        stopped=ends["stop"],
+        truncated=ends["length"],
+        unknown=len(traces) - ends["stop"] - ends["length"],
+        prompt_tokens=sum(len(trace.prompt_ids) for trace in traces),
+        output_tokens=sum(len(trace.output_ids) for trace in traces),
+        skipped=bad.count,
+        empty=empty,
+        examples=tuple(bad.examples),
+    )
 
 
 def printable(text: str, longest: int = 400) -> str:
