@@ -90,6 +90,31 @@ def test_a_date_in_the_template_s_beginning_may_be_another(tiny):
     assert decoded(tiny, trace)[0] == f"<bos><user>Today: 1 May. <user>{QUESTION}<assistant>"
 
 
+CHATML = (
+    "{%- if messages[0].role != 'system' -%}{{- '<|im_start|>system\\nBe kind.<|im_end|>\\n' -}}{%- endif -%}{%- for m in messages -%}"
+    "{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
+
+
+def test_a_turn_is_opened_by_a_control_token_and_its_role(tiny):
+    chat = copy.copy(tiny)
+    chat.tokenizer = copy.deepcopy(tiny.tokenizer)
+    chat.tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    chat.tokenizer.chat_template = CHATML
+    chat.thinking = thinking_format(chat.tokenizer, "think")
+    turn = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+    for prompt in (turn, f"<|im_start|>system\nBe brief.<|im_end|>\n{turn}"):
+        (trace,) = import_traces([dict(prompt=prompt, response=ANSWER, problem=QUESTION)], chat)
+        assert decoded(chat, trace)[0] == prompt
+    for problem in ("<|im_start|> is what?", "What is <|im_start|>user?", "<|im_end|>"):
+        (trace,) = import_traces([dict(prompt=problem, response=ANSWER)], chat)
+        kind = "<|im_start|>system\nBe kind.<|im_end|>\n"
+        assert decoded(chat, trace)[0] == f"{kind}<|im_start|>user\n{problem}<|im_end|>\n<|im_start|>assistant\n"
+    (trace,) = import_traces([dict(problem=QUESTION, response=ANSWER, system="Be brief.")], chat)
+    assert decoded(chat, trace)[0] == f"<|im_start|>system\nBe brief.<|im_end|>\n{turn}"
+
+
 def test_a_prompt_without_control_tokens_is_known_by_both_ends(tiny):
     plain = with_template(tiny, "{%- for m in messages -%}{{- 'Q: ' + m.content + '\\nA:' -}}{%- endfor -%}")
     for prompt in ("2 + 2?", "Q: 2 + 2?\nA:"):

@@ -1,6 +1,6 @@
 """Prompts of imported traces: rendered by the chat template, or known as rendered by their beginning."""
 
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +13,9 @@ from racviz.prompting import PROBE, ThinkingFormat
 
 SYSTEMS = ("system", "system_prompt", "system_message", "systemPrompt")
 """Columns of a system prompt beside a chat or a problem."""
+
+ROLES = ("system", "user", "developer")
+"""Words after a control token that open the first turn."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +71,29 @@ class Prompts:
         return before, after
 
     @cached_property
-    def _beginning(self) -> str:
-        """The text with which every rendered chat begins, with a system prompt or without: the control tokens, if there are some.
+    def _openings(self) -> tuple[str, ...]:
+        """The texts with which rendered chats begin: control tokens and the word after them, with a system prompt or without.
 
-        What follows them may differ from day to day, as the date in Llama's templates does.
+        What follows may differ from day to day, as the date in Llama's templates does. Empty for a template without control tokens there.
         """
-        before, _ = self._frame
+        befores = [self._frame[0]]
         try:
             text = self._text([{"role": "system", "content": PROBE}, {"role": "user", "content": PROBE}])
         except DataError:
-            whole = before
+            pass
         else:
-            whole = os.path.commonprefix([before, text.partition(PROBE)[0]])
-        run, rest = "", whole
-        while token := max((token for token in self._tokens if token.strip() and rest.startswith(token)), key=len, default=""):
-            run, rest = run + token, rest.removeprefix(token)
-        return whole if run in ("", self.loaded.tokenizer.bos_token) else run
+            befores.append(text.partition(PROBE)[0])
+        openings = []
+        for rest in befores:
+            run = ""
+            while token := max(
+                (token for token in self._tokens if token.strip() and rest.startswith(token)), key=len, default=""
+            ):
+                run, rest = run + token, rest.removeprefix(token)
+            word = re.match(r"\S*", rest)[0]
+            word = word[: min((word.index(token) for token in self._tokens if token and token in word), default=len(word))]
+            openings += [run + each for each in (ROLES if word in ROLES else (word,)) if run]
+        return tuple(openings)
 
     def is_rendered(self, prompt: str) -> bool:
         """True if a prompt begins as the template begins, control tokens included.
@@ -92,9 +102,7 @@ class Prompts:
         it may be the user's text.
         """
         before, after = self._frame
-        beginning = self._beginning
-        marked = any(beginning.startswith(token) for token in self._tokens)
-        if marked and prompt.startswith(beginning):
+        if prompt.startswith(self._openings):
             return True
         return bool(before or after) and len(prompt) > len(before) + len(after) and self._framed(prompt)
 
