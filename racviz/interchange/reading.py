@@ -85,19 +85,12 @@ def import_traces(
     reader = Reader(
         loaded, {key: options[key] for key in ("prompt", "response", "thought") if key in options} | dict(columns or {})
     )
-    made = _Import(reader, name, model, limit or math.inf, tokens or math.inf, BadRows(allowed))
-    made.read(rows)
-    made.check()
-    summary = made.summary(limit)
-    made.warn(summary)
-    manifest = _manifest(Path(table.name).parent) if table else {}
-    makers = sorted(maker for maker, count in made.makers.items() if maker and count)
-    label = model or " + ".join(makers) or str(manifest.get("model_path") or (loaded.name if own else name))
-    sampling = {key: manifest[key] for key in ("temperature", "top_p", "seed", "max_new_tokens") if key in manifest}
-    return Traces(
-        tuple(made.kept[:limit]), label, loaded.fingerprint if own else "", tokenizer_fingerprint(loaded.tokenizer),
-        {"imported": name, "retokenised": made.retokenised, "skipped": made.bad.count, **sampling}, summary,
-    )  # fmt: skip
+    work = _Import(reader, name, model, limit or math.inf, tokens or math.inf, BadRows(allowed))
+    work.read(rows)
+    work.check()
+    summary = work.summary(limit)
+    work.warn(summary)
+    return work.traces(summary, own, _manifest(Path(table.name).parent) if table else {})
 
 
 @dataclass
@@ -181,6 +174,17 @@ class _Import:
 
     def summary(self, limit: int | None) -> ImportSummary:
         return summary_of(self.kept[:limit], self.thoughts[:limit], self.bad, self.empty)
+
+    def traces(self, summary: ImportSummary, own: bool, manifest: Mapping[str, Any]) -> Traces:
+        """The traces with the label of their maker."""
+        loaded = self.reader.loaded
+        makers = sorted(maker for maker, count in self.makers.items() if maker and count)
+        label = self.model or " + ".join(makers) or str(manifest.get("model_path") or (loaded.name if own else self.name))
+        sampling = {key: manifest[key] for key in ("temperature", "top_p", "seed", "max_new_tokens") if key in manifest}
+        sampling = {"imported": self.name, "retokenised": self.retokenised, "skipped": self.bad.count} | sampling
+        rows = tuple(self.kept[: summary.traces])
+        fingerprint = loaded.fingerprint if own else ""
+        return Traces(rows, label, fingerprint, tokenizer_fingerprint(loaded.tokenizer), sampling, summary)
 
     def warn(self, summary: ImportSummary) -> None:
         """Warn of skipped rows, empty generations, missing thoughts and unknown problems."""
@@ -282,7 +286,7 @@ def _plain(value: Any) -> Any:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """What SGLang's collector writes beside its traces."""
+    """The manifest that SGLang's collector writes beside its traces, or nothing."""
     path = folder / "rac_manifest.json"
     if not path.is_file():
         return {}
