@@ -99,8 +99,9 @@ CHATML = (
 
 def test_a_turn_is_opened_by_a_control_token_and_its_role(tiny):
     chat = copy.copy(tiny)
-    chat.tokenizer = copy.deepcopy(tiny.tokenizer)
+    chat.tokenizer, chat.model = copy.deepcopy(tiny.tokenizer), copy.deepcopy(tiny.model)
     chat.tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    chat.model.resize_token_embeddings(len(chat.tokenizer), mean_resizing=False)
     chat.tokenizer.chat_template = CHATML
     chat.thinking = thinking_format(chat.tokenizer, "think")
     turn = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
