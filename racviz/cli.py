@@ -56,6 +56,7 @@ def traces(
     from_: Annotated[
         str | None, typer.Option("--from", help="Take others' traces, all of them or --limit (a file, folder or hub id).")
     ] = None,
+    max_bad: Annotated[str, typer.Option(help="With --from: rows without a trace to skip, 3 or 1%.")] = "1%",
     thinking: Thinking = "auto",
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -74,18 +75,23 @@ def traces(
     if from_ is not None and (idle := told(ctx, *making)):
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise ParameterError(f"{shown} cannot be given with --from, which takes traces as they are.")
+    if from_ is None and told(ctx, "max_bad"):
+        raise ParameterError("--max-bad needs --from: only rows that others wrote can be bad.")
     ready(backend)
     writable(out)
     given = None if from_ is not None else rv.load_problems(problems, split=split, limit=limit)
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     if from_ is not None:
-        made = rv.import_traces(from_, loaded, limit=limit if told(ctx, "limit") else None)
+        limits = {name: value for name, value in (("limit", limit), ("max_bad", max_bad)) if told(ctx, name)}
+        made = rv.import_traces(from_, loaded, **limits)
     else:
         how = dict(samples=samples, batch_size=batch_size, backend=backend, store=Store.default())
         made = rv.generate_traces(loaded, given, rv.Sampling(t_max, temperature, top_p, seed), **how)
     made.save(out)
     ended = sum(t.finish_reason == "stop" for t in made)
     print(f"{len(made)} traces, {sum(len(t.output_ids) for t in made):,} tokens, {ended} ended by themselves: {out}")
+    if made.summary is not None:
+        print(made.summary)
 
 
 @app.command()

@@ -32,12 +32,13 @@ class Numeral(str):
     __slots__ = ()
 
 
-def csv_rows(path: Path, stream: io.BufferedReader, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def csv_rows(path: Path, stream: io.BufferedReader, encoding: str, keep_going: bool = False) -> Iterator[tuple[str, Any]]:
     """Rows of a CSV file with their places.
 
     The delimiter is that of a first line `sep=;`, else the one that splits the header and every row of the beginning alike.
 
     Raises DataError for text in another encoding, rows that do not fit the header, a column that stands twice, and open quotes.
+    With keep_going the DataError of a row that does not fit stands in its place.
     """
     csv.field_size_limit(2**31 - 1)  # a chain of thought is longer than the 131,072 characters that csv takes
     lines = _lines(path, stream, encoding)
@@ -53,17 +54,27 @@ def csv_rows(path: Path, stream: io.BufferedReader, encoding: str) -> Iterator[t
             )
         for row in filter(None, reader):
             where = f"{path}, line {before + reader.line_num}"
-            if len(row) != len(header):
-                has = "more" if len(row) > len(header) else "fewer"
-                raise DataError(f"{where}: it has {has} fields than the first line names; quote {_name(delimiter)} in a text.")
-            if any("\0" in value for value in row):
-                raise DataError(f"{where}: it holds NUL bytes, which no text has; the file is damaged or not UTF-8.")
+            if failure := _misfit(where, row, len(header), delimiter):
+                if not keep_going:
+                    raise failure
+                yield where, failure
+                continue
             yield where, {name: _field(value) for name, value in zip(header, row, strict=True) if name}
     except csv.Error as error:
         raise DataError(
             f"{path}, line {before + reader.line_num}: not CSV: {error}. A quote inside a quoted text is written twice, and a text "
             "that begins with a quote ends with one."
         ) from error
+
+
+def _misfit(where: str, row: list[str], width: int, delimiter: str) -> DataError | None:
+    """The error of a row that does not fit the header, or None."""
+    if len(row) != width:
+        has = "more" if len(row) > width else "fewer"
+        return DataError(f"{where}: it has {has} fields than the first line names; quote {_name(delimiter)} in a text.")
+    if any("\0" in value for value in row):
+        return DataError(f"{where}: it holds NUL bytes, which no text has; the file is damaged or not UTF-8.")
+    return None
 
 
 def _field(value: str) -> str | None:

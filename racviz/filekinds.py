@@ -154,10 +154,12 @@ def kind_of(path: Path, head: bytes) -> str:
     return encoding
 
 
-def text_lines(path: Path, stream: io.BufferedReader, encoding: str, what: str = "UTF-8 text") -> Iterator[tuple[int, str]]:
+def text_lines(
+    path: Path, stream: io.BufferedReader, encoding: str, what: str = "UTF-8 text", keep_going: bool = False
+) -> Iterator[tuple[int, Any]]:
     r"""Lines with their numbers, apart at \n alone (U+2028 and the like may stand in JSON).
 
-    Raises DataError that names the line where bytes are not of the encoding.
+    Raises DataError that names the line where bytes are not of the encoding; in UTF-8 it stands in the line's place if `keep_going`.
     """
     if encoding != "utf-8-sig":
         wrapped = io.TextIOWrapper(stream, encoding=encoding, newline="\n")
@@ -170,7 +172,10 @@ def text_lines(path: Path, stream: io.BufferedReader, encoding: str, what: str =
         try:
             yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise not_text(f"{path}, line {number}", error, what) from error
+            failure = not_text(f"{path}, line {number}", error, what)
+            if not keep_going:
+                raise failure from error
+            yield number, failure
 
 
 def read_text(path: Path) -> str | None:

@@ -60,7 +60,11 @@ def parse(where: str, text: str) -> Any:
 
 
 def json_rows(
-    path: Path, lines: Iterable[tuple[int, str]], split: str | None = None, likely: str | None = None
+    path: Path,
+    lines: Iterable[tuple[int, str | DataError]],
+    split: str | None = None,
+    likely: str | None = None,
+    keep_going: bool = False,
 ) -> Iterator[tuple[str, Any]]:
     """Rows of a JSON file with their places, one at a time where the file has a row a line.
 
@@ -74,8 +78,10 @@ def json_rows(
         Key of the rows to take where a file holds several tables.
     likely : str, optional
         Key to take among several when `split` is not given.
+    keep_going : bool
+        Yield a DataError in the place of a line that is not a row, if the file has a row a line; else it is raised.
     """
-    rest = ((number, line) for number, line in lines if line.strip())
+    rest = ((number, line) for number, line in lines if isinstance(line, DataError) or line.strip())
     first = next(rest, None)
     if first is None:
         return
@@ -86,20 +92,22 @@ def json_rows(
         if not complete:
             raise
         second, late = first, error
-    if complete and (second is not None or first[1].lstrip()[:1] not in "{["):  # a row a line
+    by_line = complete and (second is not None or first[1].lstrip()[:1] not in "{[")
+    if by_line or (keep_going and second is not None and _begins(first[1]) and _begins(second[1])):  # a row a line
         for number, line in chain([first], () if second is None or late else [second], rest):
             where = f"{path}, line {number}"
-            yield where, parse(where, line)
+            yield where, _parsed(where, line, keep_going)
             if late:
                 raise late
         return
+    _stop_at(first[1], second and second[1])
     if complete:
         yield from _unwrapped(path, parse(f"{path}, line {first[0]}", first[1]), f"{path}, line {first[0]}", split, likely)
         return
     if first[1].lstrip()[:1] not in "{[" or (second is not None and second[1].lstrip()[:1] == "{" and _complete(second[1])):
         parse(f"{path}, line {first[0]}", first[1])  # which says what is wrong with it
     begins = first[0]
-    text = "".join(line for _, line in chain([first], () if second is None else [second], rest))
+    text = "".join(_stop_at(line) or line for _, line in chain([first], () if second is None else [second], rest))
     documents = list(_documents(path, text, begins))
     if len(documents) == 1:
         yield from _unwrapped(path, documents[0][1], documents[0][0], split, likely)
@@ -107,8 +115,33 @@ def json_rows(
         yield from documents
 
 
-def _complete(line: str) -> bool:
+def _begins(line: str | DataError) -> bool:
+    """True for a line that begins as a row does, or cannot be read."""
+    return isinstance(line, DataError) or line.lstrip()[:1] == "{"
+
+
+def _parsed(where: str, line: str | DataError, keep_going: bool) -> Any:
+    """The value of a line, or the DataError that says why it has none."""
+    try:
+        _stop_at(line)
+        return parse(where, line)
+    except DataError as error:
+        if not keep_going:
+            raise
+        return error
+
+
+def _stop_at(*lines: str | DataError | None) -> None:
+    """Raise the first of the lines that cannot be read."""
+    for line in lines:
+        if isinstance(line, DataError):
+            raise line
+
+
+def _complete(line: str | DataError) -> bool:
     """True for a line that is JSON on its own, usable or not."""
+    if isinstance(line, DataError):
+        return False
     try:
         json.loads(line)
     except json.JSONDecodeError:

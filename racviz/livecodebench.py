@@ -24,13 +24,20 @@ def program_tests(row: dict[str, Any], where: str) -> str:
     Raises DataError for tests that are not of that form.
     """
     try:
-        cases = json.loads(row.get("public_test_cases") or "[]")
-        private = row.get("private_test_cases") or "[]"
-        cases += json.loads(private if private.lstrip().startswith("[") else pickled_text(private))
-        function = json.loads(row.get("metadata") or "{}").get("func_name")
+        cases = [*_read(row.get("public_test_cases"), []), *_read(row.get("private_test_cases"), [])]
+        function = _read(row.get("metadata"), {}).get("func_name")
+        return json.dumps({"cases": cases, "function": function}, ensure_ascii=False)
     except (ValueError, TypeError, AttributeError, RecursionError, zlib.error, binascii.Error) as error:
         raise DataError(f"{where}: its test cases cannot be read: {error}.") from error
-    return json.dumps({"cases": cases, "function": function}, ensure_ascii=False)
+
+
+def _read(value: Any, otherwise: Any) -> Any:
+    """A column's value: JSON, or JSON in a pickle; as it is where it was read before."""
+    if not isinstance(value, str):
+        return otherwise if value is None else value
+    if not value.strip():
+        return otherwise
+    return json.loads(value if value.lstrip()[0] in "[{" else pickled_text(value))
 
 
 def pickled_text(packed: str) -> str:

@@ -67,7 +67,7 @@ class Table:
         return Path(self.name).name if self.is_file else self.name
 
 
-def file_rows(path: Path, split: str | None = None, likely: str | None = None) -> Iterator[Row]:
+def file_rows(path: Path, split: str | None = None, likely: str | None = None, keep_going: bool = False) -> Iterator[Row]:
     """Rows of a JSON, CSV, Parquet or Arrow file, compressed or not, by its first bytes and its name.
 
     Parameters
@@ -78,6 +78,8 @@ def file_rows(path: Path, split: str | None = None, likely: str | None = None) -
         Key of the rows in a JSON file that holds several tables.
     likely : str, optional
         Key to take among several when `split` is not given.
+    keep_going : bool
+        Yield a DataError in the place of a row that cannot be read, where the next row can; else it is raised.
 
     Raises
     ------
@@ -95,10 +97,16 @@ def file_rows(path: Path, split: str | None = None, likely: str | None = None) -
         elif not head.strip():
             rows = iter(())
         elif _is_csv(path, head, kind):
-            rows = csv_rows(path, stream, kind)
+            rows = csv_rows(path, stream, kind, keep_going)
         else:
-            rows = json_rows(path, text_lines(path, stream, kind), split, likely)
-        yield from map(_clean, rows)
+            rows = json_rows(path, text_lines(path, stream, kind, keep_going=keep_going), split, likely, keep_going)
+        for row in rows:
+            try:
+                yield _clean(row)
+            except DataError as error:
+                if not keep_going:
+                    raise
+                yield row[0], error
 
 
 def _is_csv(path: Path, head: bytes, encoding: str) -> bool:
@@ -235,8 +243,11 @@ def folder_rows(folder: Path, split: str | None = None, likely: str | None = Non
         named = split or (likely if likely in found else next(iter(found)) if len(found) == 1 else None)
         if named not in found:
             there = ", ".join(found)
-            raise DataError(f"the folder {folder} has the splits {there}; name one by ?split=… after its name, not {named!r}.")
+            but = f", not {named!r}" if named else ""
+            raise DataError(f"the folder {folder} has the splits {there}; name one by ?split=… after its name{but}.")
         found = found[named]
+    elif split and str(getattr(found, "split", None) or split) != split:
+        raise DataError(f"the folder {folder} has only the split {found.split}, not {split!r}.")
     yield from map(_clean, ((f"{folder}, row {number}", dict(row)) for number, row in enumerate(found, 1)))
 
 

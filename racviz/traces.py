@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from racviz.drafts import remove
 from racviz.errors import DamagedArtefact, DataError, check
@@ -17,6 +17,9 @@ from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
 from racviz.store import Store, atomic, explained, is_regular, key_of
+
+if TYPE_CHECKING:
+    from racviz.interchange.summary import ImportSummary
 
 COLUMNS = ("problem_id", "sample", "prompt_ids", "output_ids", "finish_reason", "content_hash")
 
@@ -44,6 +47,8 @@ class Traces(Sequence[Trace]):
     tokenizer: str
     """The tokenizer's fingerprint."""
     sampling: dict[str, Any] = field(default_factory=dict)
+    summary: "ImportSummary | None" = field(default=None, compare=False, repr=False)
+    """Counts of the import that made them; not kept in files."""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -391,6 +391,17 @@ def test_others_traces_are_taken_whole_and_other_options_refused(racviz, tiny_fo
     refused(idle, "--t-max, --backend cannot be given with --from")
 
 
+def test_bad_rows_of_others_are_skipped_up_to_a_limit(racviz, tiny_folder):
+    good = json.dumps(dict(problem="1 + 1?", response="<think>2</think>2"))
+    Path("some.jsonl").write_text("\n".join([good, '{"a": 1}', good, '{"a": ']) + "\n")
+    refused(racviz("traces", tiny_folder, "--from", "some.jsonl"), "--max-bad '1%'")
+    code, out, _ = racviz("traces", tiny_folder, "--from", "some.jsonl", "--max-bad", "50%")
+    assert code == 0 and "4 rows, 2 traces: 2 with a thought, 0 without" in out and "line 2" in out and "line 4" in out
+    refused(racviz("traces", tiny_folder, "--from", "some.jsonl", "--max-bad", "1"), "2 of 4 rows")
+    refused(racviz("traces", tiny_folder, "--from", "some.jsonl", "--max-bad", "x"), "--max-bad must be")
+    refused(racviz("traces", tiny_folder, "--max-bad", "1"), "--max-bad needs --from")
+
+
 def test_messages_speak_of_options(racviz, tiny_folder):
     few = racviz("prune", tiny_folder, "--out", "x", "--source", "generic", "--tokens", "100000000")
     refused(few, "--tokens 100000000 asks for more")

@@ -185,6 +185,15 @@ def test_a_problem_of_livecodebench(tmp_path):
     assert json.loads(two.tests) == {"cases": public + private, "function": None}
 
 
+def test_tests_that_a_table_holds_as_lists():
+    cases = [{"input": "1", "output": "1", "testtype": "functional"}]
+    row = {"public_test_cases": cases, "private_test_cases": "", "metadata": {"func_name": "f"}}
+    assert json.loads(program_tests(row, "row 3")) == {"cases": cases, "function": "f"}
+    for column, value in (("private_test_cases", 3), ("metadata", [1]), ("metadata", "f"), ("public_test_cases", [b"1"])):
+        with pytest.raises(DataError, match="row 3: its test cases cannot be read"):
+            program_tests(row | {column: value}, "row 3")
+
+
 def test_rows_say_where_they_stand(tmp_path):
     assert [where for where, _ in file_rows(write(tmp_path, "parquet", ROWS))] == [
         f"{tmp_path}/mine.parquet, row {k}" for k in (1, 2)

@@ -1,41 +1,31 @@
 """Programs that a model wrote, against the tests of a problem: LiveCodeBench's two formats.
 
-tests: JSON, {"cases": [{"input", "output", "testtype"}, …], "function": name or null}. With `stdin` a program reads its input and
-prints; with `functional` a function, or a method of a class Solution, is called with the lines of the input as JSON arguments.
+tests: JSON, {"cases": [{"input", "output", "testtype"}, …], "function": name or null}. Without a function a program reads its input and
+prints; else the function, or a method of a class Solution, is called with the lines of the input as JSON arguments. Outputs and results
+are compared here, as LiveCodeBench compares them; a program never has the wanted ones in its reach.
 """
 
 import json
-import re
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from racviz.errors import DataError
-from racviz.grading.sandbox import Limits, Ran, run_program
+from racviz.grading.fences import program_of
+from racviz.grading.sandbox import Limits, run_program
 
-FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+__all__ = ["cases_of", "program_of", "run_tests"]
+
 AT_ONCE = 2
-CALL = """
-
-import json as _json, sys as _sys
-def _called(name=%s):
-    arguments = [_json.loads(line) for line in _sys.stdin.read().split("\\n") if line.strip()]
-    owner = globals().get("Solution")
-    function = getattr(owner(), name) if owner is not None and hasattr(owner, name) else globals()[name]
-    given = function(*arguments)
-    _sys.stdout.write("\\n" + _json.dumps(given) + "\\n")
-_called()
-"""
-"""What is added to a program whose function is to be called; the last line that is printed is the result."""
-
-
-def program_of(answer: str) -> str:
-    """The last fenced block of an answer; empty where there is none."""
-    found = FENCED.findall(answer)
-    return found[-1] if found else ""
+ROOM = 4
+"""Bytes of output allowed for each byte that is wanted: a number may be printed with more digits than are wanted."""
 
 
 def cases_of(tests: str, where: str = "a problem") -> tuple[list[tuple[str, str, str]], str | None]:
-    """(input, output, kind) of each case, and the function to call. Raises DataError for tests that are not of the form above."""
+    """(input, output, kind) of each case, and the function to call.
+
+    Raises DataError for tests that are not of the form above, or that no program could pass.
+    """
     try:
         read = json.loads(tests)
         cases, name = [(c["input"], c["output"], c.get("testtype", "stdin")) for c in read["cases"]], read.get("function")
@@ -45,11 +35,31 @@ def cases_of(tests: str, where: str = "a problem") -> tuple[list[tuple[str, str,
         ) from error
     if not cases or not all(isinstance(each, str) for case in cases for each in case) or not isinstance(name, str | None):
         raise DataError(f"{where}: its tests must be at least one case, with input, output and testtype all texts.")
+    if name is None and any(kind == "functional" for _, _, kind in cases):
+        raise DataError(f"{where}: its tests are functional and name no function to call; add 'function'.")
+    if name is not None:
+        _check_functional(cases, name, where)
     return cases, name
 
 
+def _check_functional(cases: list[tuple[str, str, str]], name: str, where: str) -> None:
+    """Raise DataError for a name that no function can have, and for inputs and outputs that are not JSON."""
+    if not name.isidentifier():
+        raise DataError(f"{where}: its tests call the function {name[:60]!r}, which is not a name.")
+    for number, (given, wanted, _) in enumerate(cases, start=1):
+        for part, texts in (("input", _arguments(given)), ("output", [wanted])):
+            for text in texts:
+                try:
+                    _value(text)
+                except (ValueError, RecursionError) as error:
+                    raise DataError(
+                        f"{where}: case {number} of its tests: the {part} {text[:60]!r} is not JSON ({error}); "
+                        f"with a function, each line of an input is an argument and the output its result, as JSON."
+                    ) from error
+
+
 def run_tests(program: str, tests: str, limits: Limits = Limits(), *, unsafe: bool = False) -> bool:
-    """Whether a program passes all cases; stops at the first that it fails.
+    """True if a program passes all cases; stops at the first that it fails.
 
     Raises DataError for tests that are not of the form above, SandboxError where the program cannot be contained.
     """
@@ -58,12 +68,10 @@ def run_tests(program: str, tests: str, limits: Limits = Limits(), *, unsafe: bo
         return False
 
     def passes(case: tuple[str, str, str]) -> bool:
-        given, wanted, kind = case
-        if kind == "functional" or name:
-            ran = run_program(program + CALL % json.dumps(name), given, limits, unsafe=unsafe, name="solution")
-            return ran.ended and _same_value(ran, wanted)
-        ran = run_program(program, given, limits, unsafe=unsafe)
-        return ran.ended and _same_lines(ran.output, wanted)
+        given, wanted, _ = case
+        room = ROOM * len(wanted.encode("utf-8", "replace"))
+        ran = run_program(program, given.replace("\r\n", "\n"), limits, unsafe=unsafe, function=name or "", room=room)
+        return ran.ended and (_same_lines(ran.output, wanted) if name is None else _same_value(ran.output, wanted))
 
     if not passes(cases[0]):
         return False
@@ -74,10 +82,21 @@ def run_tests(program: str, tests: str, limits: Limits = Limits(), *, unsafe: bo
     return True
 
 
-def _same_value(ran: Ran, wanted: str) -> bool:
-    last = ran.output.rstrip("\n").rpartition("\n")[2]
+def _arguments(given: str) -> list[str]:
+    return [line for line in given.split("\n") if line.strip()]
+
+
+def _value(text: str) -> Any:
+    """A value of JSON. Long integers are Decimals, which compare exactly at any length; each NaN is an object of its own, equal to none."""
+    return json.loads(
+        text, parse_int=lambda digits: int(digits) if len(digits) < 600 else Decimal(digits), parse_constant=float
+    )
+
+
+def _same_value(result: str, wanted: str) -> bool:
+    """Compare two values of JSON as Python does: 1, 1.0 and true are equal; floats are compared exactly."""
     try:
-        return json.loads(last) == json.loads(wanted)
+        return _value(result) == _value(wanted)
     except (ValueError, RecursionError):
         return False
 

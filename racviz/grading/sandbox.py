@@ -23,6 +23,9 @@ from racviz.errors import GradingError, check
 from racviz.grading import seccomp
 
 LAUNCHER = Path(__file__).with_name("sandbox_launcher.py")
+RUNNER = Path(__file__).with_name("program_runner.py")
+ERRORS = 2**16
+"""Bytes of the error stream that are kept, the last ones; any number may be written."""
 STARTING = 20.0
 """Seconds that the sandbox may take before the program begins, on a machine that is busy; not counted for the program."""
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache")
@@ -43,7 +46,7 @@ class Limits:
     ----------
     seconds : of the clock from the program's start, and of the processor.
     memory : bytes of memory in all, shared memory and the interpreter included; files count apart.
-    output : bytes that are printed, errors included.
+    output : bytes that are printed, beyond what is wanted.
     files : bytes of all files together, which lie in memory.
     processes : threads. A program is one process and cannot start another.
     """
@@ -63,7 +66,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ran:
-    """Result of a run: `status` is `ended` (by itself, with code 0), `failed`, `time` or `output` (too much of it)."""
+    """Result of a run: `status` is `ended` (by itself, or by SystemExit), `failed`, `time` or `output` (too much of it)."""
 
     status: str
     output: str
@@ -75,9 +78,9 @@ class Ran:
 
 
 def run_program(
-    program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False, name: str = "__main__"
+    program: str, given: str = "", limits: Limits = Limits(), *, unsafe: bool = False, function: str = "", room: int = 0
 ) -> Ran:
-    """Run a Python program that nobody has read.
+    """Run a Python program that nobody has read, or call one of its functions.
 
     It finds the names of `typing`, `collections`, `math` and the like, which starter code takes for granted, as LiveCodeBench gives them.
     Only the standard library, and what the base interpreter has, can be imported.
@@ -89,7 +92,8 @@ def run_program(
     limits : see `Limits`.
     unsafe : run it even where the system cannot keep it from files. Limits, the allow list of system calls and the empty environment hold
         all the same; see docs/security.md.
-    name : its `__name__`.
+    function : the function, or method of a class Solution, to call with the lines of `given` as JSON; `output` is then its result as JSON.
+    room : bytes of output allowed beyond `limits.output`.
 
     Raises
     ------
@@ -99,27 +103,27 @@ def run_program(
     if not sys.platform.startswith("linux"):
         raise SandboxError("programs are run on Linux only, which can contain them; here none was run.")
     _check_interpreter(unsafe)
-    return _run(program, given, limits, unsafe, name)
+    return _run(program, given, limits, unsafe, function, room)
 
 
 @functools.cache
 def _check_interpreter(unsafe: bool) -> None:
     """Raise SandboxError where the interpreter itself does not run in the sandbox, so that no program fails in its place."""
-    ran = _run("print(7)", "", Limits(), unsafe, "__main__")
+    ran = _run("print(7)", "", Limits(), unsafe, "", 0)
     if ran.output != "7\n" and ran.status != "time":
         raise SandboxError(f"the interpreter does not run in the sandbox: {ran.error[-300:]}; no program was run.")
 
 
-def _run(program: str, given: str, limits: Limits, unsafe: bool, name: str) -> Ran:
+def _run(program: str, given: str, limits: Limits, unsafe: bool, function: str, room: int) -> Ran:
     try:
-        return _started(program, given, limits, name, contained=True)
+        return _started(program, given, limits, function, room, contained=True)
     except SandboxError:
         if not unsafe:
             raise
-        return _started(program, given, limits, name, contained=False)
+        return _started(program, given, limits, function, room, contained=False)
 
 
-def _started(program: str, given: str, limits: Limits, name: str, *, contained: bool) -> Ran:
+def _started(program: str, given: str, limits: Limits, function: str, room: int, *, contained: bool) -> Ran:
     """Write all that the launcher needs into a folder, and start it."""
     with tempfile.TemporaryDirectory(prefix="racviz-program-") as scratch:
         if not contained:
@@ -131,14 +135,15 @@ def _started(program: str, given: str, limits: Limits, name: str, *, contained: 
         os.chmod(paths["input"], 0o644)
         machine = os.uname().machine
         python, readable = _interpreter()
-        spec = asdict(limits) | paths | {
-            "python": python, "readable": readable, "contained": contained, "name": name, "program": _text(program), "parent": os.getpid(),
+        spec = {name: most for name, most in asdict(limits).items() if name != "output"} | paths | {
+            "python": python, "readable": readable, "contained": contained, "function": function,
+            "runner": RUNNER.read_text(encoding="utf-8"), "program": _text(program), "parent": os.getpid(),
             "filter": seccomp.assembled(machine).hex(),
             "numbers": seccomp.numbers(seccomp.LAUNCHERS, machine) if machine in seccomp.MACHINES else {},
         }  # fmt: skip
         with open(os.open(os.path.join(scratch, "spec.json"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
             json.dump(spec, file)
-        return _watched(Path(scratch) / "spec.json", limits, contained)
+        return _watched(Path(scratch) / "spec.json", limits.seconds, limits.output + room, contained)
 
 
 def _interpreter() -> tuple[tuple[str, str], list[tuple[str, str]]]:
@@ -156,8 +161,8 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _watched(spec: Path, limits: Limits, contained: bool) -> Ran:
-    """Start the launcher, read it, end it in time."""
+def _watched(spec: Path, seconds: float, most: int, contained: bool) -> Ran:
+    """Start the launcher, read it, end it in time, which runs from the first byte of output: that is the runner's."""
     status_read, status_write = os.pipe()
     command = [sys.executable, "-I", "-S", str(LAUNCHER), str(spec), str(status_write)]
     process = subprocess.Popen(
@@ -166,7 +171,7 @@ def _watched(spec: Path, limits: Limits, contained: bool) -> Ran:
     )  # fmt: skip
     os.close(status_write)
     outputs: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
-    said, stopped = bytearray(), ""
+    said, stopped, begun = bytearray(), "", False
     end = time.monotonic() + STARTING
     with selectors.DefaultSelector() as watch:
         for stream in (process.stdout, process.stderr):
@@ -183,11 +188,14 @@ def _watched(spec: Path, limits: Limits, contained: bool) -> Ran:
                     if not data:
                         watch.unregister(key.fileobj)
                     elif key.fileobj == status_read:
-                        end = time.monotonic() + limits.seconds if not said else end
                         said += data
+                    elif key.fileobj is process.stdout and not begun:
+                        begun, end = True, time.monotonic() + seconds
+                        outputs[process.stdout] += data[1:]
                     else:
                         outputs[key.fileobj] += data
-                if sum(map(len, outputs.values())) > limits.output:
+                del outputs[process.stderr][:-ERRORS]
+                if len(outputs[process.stdout]) > most:
                     stopped = "output"
                     break
         finally:
@@ -198,12 +206,12 @@ def _watched(spec: Path, limits: Limits, contained: bool) -> Ran:
     if refused is not None:
         or_else = ", or pass unsafe=True to run them all the same" if contained else ""
         raise SandboxError(f"{refused}; no program was run. Run on a Linux that allows it{or_else}.")
-    if not lines:
+    if not begun:
         raise SandboxError(f"the sandbox did not start: {outputs[process.stderr].decode('utf-8', 'replace')[-300:]}")
     code = next((line["code"] for line in lines if "code" in line), None)
     status = stopped or ("ended" if code == 0 else "failed")
-    out, error = (bytes(raw[: limits.output]).decode("utf-8", "replace") for raw in outputs.values())
-    return Ran(status, out, error)
+    out, error = outputs[process.stdout][:most], outputs[process.stderr]
+    return Ran(status, out.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -23,14 +23,8 @@ MOUNT_SETATTR, AS_READ_ONLY, AS_NOSUID, AS_NODEV, AS_NOEXEC, WHOLE_TREE = 442, 1
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 READ = 0b1101  # execute, read a file, read a folder
 ALL_FILES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}  # the rights that each version of Landlock knows
-BEGIN = """import os, runpy, sys
-os.environ.clear()
-known = {}
-for name in ("string", "re", "collections", "heapq", "bisect", "copy", "math", "random", "itertools", "functools", "operator", "typing"):
-    exec(f"import {name}\\nfrom {name} import *", known)
-known = {name: value for name, value in known.items() if name not in ("__builtins__", "pow", "copy")}
-runpy.run_path("program.py", init_globals=known, run_name=sys.argv[1])
-"""
+STACK = 2**27
+"""Bytes of the program's main stack: room for functions in C that call each other 50,000 deep."""
 NOBODY = ((200_000, 60_000), (60_600, 500))
 """Users who own nothing: (first, how many). Each program of root's gets one of its own, so that limits on threads are its own too."""
 DEVICES = ("null", "zero", "urandom", "random")
@@ -229,7 +223,7 @@ def limits(spec: dict) -> None:
     ):  # fmt: skip
         resource.setrlimit(what, (most, most))
     _, most = resource.getrlimit(resource.RLIMIT_STACK)
-    stack = 2**23 if most == resource.RLIM_INFINITY else min(2**23, most)
+    stack = STACK if most == resource.RLIM_INFINITY else min(STACK, most)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, most))
     if spec["user"] is not None or spec["contained"]:  # else the user's other processes would count
         limit_threads(spec["processes"] + (spec["user"] is None))  # the launcher is another one of the same user
@@ -276,7 +270,9 @@ def program(spec: dict, status: int, alive: int) -> None:
     shared = any(".so" in name for name in os.listdir(libraries) if name.startswith("libpython"))
     os.write(status, b'{"started": true}\n')
     system_calls(spec)
-    os.execve(python, [python, "-I", "-B", "-c", BEGIN, spec["name"]], {"LD_LIBRARY_PATH": libraries} if shared else {})
+    os.execve(
+        python, [python, "-I", "-B", "-c", spec["runner"], spec["function"]], {"LD_LIBRARY_PATH": libraries} if shared else {}
+    )
 
 
 def shut_in(spec: dict) -> str:

@@ -2,126 +2,217 @@
 
 Racviz's own JSONL; token ids with a boundary (`input_ids`, `num_prompt_tokens`: SGLang's RAC example, with its manifest); text as
 prompt and completion (DeepSpeed's RAC example, the RAC authors' JSONL, whose prompt already holds the completion); chats (`messages`,
-`conversations`, or a `prompt` that is a chat with the answer in it: the RAC authors' Arrow sets); problems with `generations`.
+`conversations`, or a `prompt` that is a chat with the answer in it: the RAC authors' Arrow sets); problems with `generations`; whole
+responses of servers. A thought beside its answer is joined to it (`thoughts`, `joining`).
 """
 
 import json
 import math
-import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from racviz.conformance import check_tokens
 from racviz.errors import DataError, check
+from racviz.interchange.rows import Reader, Rollout, content_hash
+from racviz.interchange.summary import Allowed, BadRows, ImportSummary, summary_of
 from racviz.models import LoadedModel, tokenizer_fingerprint
-from racviz.problems import FIELDS, Problem
-from racviz.prompting import PROBE, render_response
-from racviz.tables import Row, Table, file_rows, hub_rows
+from racviz.problems import FIELDS
+from racviz.tables import Table, file_rows, folder_rows, hub_rows
 from racviz.traces import Trace, Traces
 
-RESPONSES = ("response", "completion", "output", "generation", "generations")
-ROLES = {"human": "user", "gpt": "assistant"}
-OPTIONS = ("model", "own", "prompt", "response", "config", "split")
-"""What may stand after the question mark of a name."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """One rollout as a row tells it: ids, or text that must be made into ids."""
-
-    prompt_ids: list[int]
-    output_ids: list[int]
-    text: str
-    """The problem's text, where it is known; for the content hash."""
-    retokenised: bool
-    finish_reason: Any
-    """As the row says; None where it does not."""
+OPTIONS = ("model", "own", "prompt", "response", "thought", "config", "split", "max_bad")
+"""Options after the question mark of a name."""
 
 
 def import_traces(
     source: str | Path | Iterable[Mapping[str, Any]], loaded: LoadedModel, *, model: str | None = None, own: bool = False,
-    columns: Mapping[str, str] | None = None, limit: int | None = None, tokens: int | None = None,
+    columns: Mapping[str, str] | None = None, limit: int | None = None, tokens: int | None = None, max_bad: int | str | None = None,
 ) -> Traces:  # fmt: skip
-    """Traces that something else wrote, as token ids of `loaded`'s tokenizer.
+    """Read traces that something else wrote, as token ids of `loaded`'s tokenizer.
 
-    source: a JSONL, CSV or Parquet file, a folder that `datasets` saved, a hub id (streamed), or rows (a `datasets.Dataset`, a list).
-    model: only rows whose column `model` is this; also the label of what made the traces. own: the traces are `loaded`'s own
-    (on-policy), which nothing here can check; otherwise they count as off-policy. columns: where prompt and response are, if not
-    in the usual places. limit: the first so many rollouts. tokens: stop at so many tokens,
-    so that of a large data set only what is needed is read.
+    Text is tokenised anew, so that these need not be the tokens that were sampled; the label says so (`retokenised`). A prompt goes
+    through the chat template unless it begins as the template begins. A thought in a field of its own is joined to its answer in the
+    model's thinking format. A file's name may say more: `traces.jsonl?model=…&own=true`.
 
-    Text is tokenised anew, the prompt through the chat template unless it holds special tokens already; the label says so
-    (`retokenised`), since these need not be the tokens that were sampled. A file may say more: `traces.jsonl?model=…&own=true`.
+    Parameters
+    ----------
+    source : str, Path or iterable of mappings
+        A JSONL, CSV or Parquet file, a folder that `datasets` saved, a hub id (streamed), or rows (a `datasets.Dataset`, a list). Of a
+        folder with several splits one is named by `?split=…`.
+    loaded : LoadedModel
+        The model whose token ids are wanted.
+    model : str, optional
+        Only rows whose column `model` is this; also the label of the model that made the traces.
+    own : bool
+        True for `loaded`'s own traces (on-policy), which cannot be checked; otherwise they count as off-policy.
+    columns : mapping, optional
+        Names of the columns `prompt`, `response` and `thought`, if they are not the usual ones. An empty name for `thought` ignores
+        all thoughts in fields of their own.
+    limit : int, optional
+        The first so many rollouts.
+    tokens : int, optional
+        Stop at so many tokens, so that of a large data set only a part is read.
+    max_bad : int or str, optional
+        Rows without a usable trace that are skipped: a number, or a share of the rows read; `"1%"` by default. A share is not rounded
+        up, so that the default allows none in fewer than 100 rows.
 
-    Raises DataError for rows that hold no trace (lists their columns), token ids that the model does not have or that do not
-    spell the row's own text, and files without a single trace.
+    Returns
+    -------
+    Traces
+        With a `summary` of the import.
+
+    Raises
+    ------
+    DataError
+        For more bad rows than allowed (shows the first), and for a source without a single trace.
+    ParameterError
+        For a limit, an option or a `max_bad` that is not allowed.
     """
     check(limit is None or (isinstance(limit, int) and limit >= 1), "limit", limit, "None or an integer >= 1")
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         source = source.to_dict("records")  # pandas goes over its columns
     table = Table.parse(source, OPTIONS) if isinstance(source, str | Path) else None
     options = table.options if table else {}
+    allowed = Allowed.parse(options.get("max_bad", "1%") if max_bad is None else max_bad)
     model = model or options.get("model")
     own = own or options.get("own", "").lower() in ("1", "true", "yes")
     if table and is_own(path := Path(table.name)):
         return _own_file(path, loaded, model, own, limit)
-    rows, name = _rows(table) if table else (((f"row {number}", row) for number, row in enumerate(source, 1)), "given rows")
-    reader = _Reader(loaded, {key: options[key] for key in ("prompt", "response") if key in options} | dict(columns or {}))
-    manifest = _manifest(Path(table.name).parent) if table else {}
-    kept: list[Trace] = []
-    counted = 0
-    makers: Counter[str] = Counter()
-    retokenised, unknown_hashes, seen = False, 0, Counter()
-    for where, row in rows:
+    rows, name = _rows(table) if table else _given(source)
+    reader = Reader(
+        loaded, {key: options[key] for key in ("prompt", "response", "thought") if key in options} | dict(columns or {})
+    )
+    work = _Import(reader, name, model, limit or math.inf, tokens or math.inf, BadRows(allowed))
+    work.read(rows)
+    work.check()
+    summary = work.summary(limit)
+    work.warn(summary)
+    return work.traces(summary, own, _manifest(Path(table.name).parent) if table else {})
+
+
+@dataclass
+class _Import:
+    """An import at work: the traces so far, and the counts."""
+
+    reader: Reader
+    name: str
+    model: str | None
+    limit: float
+    tokens: float
+    bad: BadRows
+    kept: list[Trace] = field(default_factory=list)
+    thoughts: list[bool] = field(default_factory=list)
+    makers: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    counted: int = 0
+    empty: int = 0
+    retokenised: bool = False
+
+    @property
+    def enough(self) -> bool:
+        return len(self.kept) >= self.limit or self.counted >= self.tokens
+
+    def read(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Take rollouts until there are enough. Bad rows over a share make it read on, until they are within the share or clearly not."""
+        for where, row in rows:
+            self.bad.rows += 1
+            try:
+                self._take(where, row, keep=not self.enough)
+            except DataError as error:
+                self.bad.add(where, error)
+            except UnicodeEncodeError:
+                self.bad.add(where, DataError("it holds half of a surrogate pair, which is no text."))
+            except RecursionError:
+                self.bad.add(where, DataError("its objects are nested too deeply."))
+            if self.enough and self.bad.tolerable:
+                return
+
+    def _take(self, where: str, row: Any, keep: bool) -> None:
+        if isinstance(row, DataError):
+            raise row
         if not isinstance(row, Mapping):
-            raise DataError(f"{where}: not a row with columns.")
-        row = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in row.items()}  # as pandas has them
-        made_by = str(row.get("model") or "")
-        if model is not None and made_by and made_by != model:
-            makers[made_by] += 0
-            continue
-        for found in reader.found(row, where):
-            check_tokens(loaded, [*found.prompt_ids, *found.output_ids], where)
-            reader.check_spelling(found, row, where)
-            digest = _content_hash(row, found)
-            unknown_hashes += not digest
-            named = next(
-                (str(row[key]) for key in FIELDS["id"] if row.get(key) is not None), f"{name}-{where.rpartition(' ')[2]}"
+            raise DataError("not a row with columns.")
+        row = {key: _plain(value) for key, value in row.items()}
+        made_by = row["model"] if isinstance(row.get("model"), str) else ""
+        if self.model is not None and made_by and made_by != self.model:
+            self.makers[made_by] += 0
+            return
+        rollouts, empty = self.reader.rollouts(row)
+        if not keep:
+            return
+        self.empty += empty
+        for rollout in rollouts:
+            self._keep(where, row, rollout)
+            self.makers[made_by] += 1
+
+    def _keep(self, where: str, row: Mapping[str, Any], rollout: Rollout) -> None:
+        digest = content_hash(row, rollout)
+        named = next(
+            (str(row[key]) for key in FIELDS["id"] if row.get(key) is not None), f"{self.name}-{where.rpartition(' ')[2]}"
+        )
+        key, prompt, output = digest or named, tuple(rollout.prompt_ids), tuple(rollout.output_ids)
+        check_tokens(self.reader.loaded, [*prompt, *output], where)
+        finish = _finish(rollout, self.reader.loaded)
+        self.kept.append(Trace(named, self.seen[key], prompt, output, finish, digest))
+        self.thoughts.append(rollout.thought)
+        self.seen[key] += 1
+        self.counted += len(prompt) + len(output)
+        self.retokenised |= rollout.retokenised
+
+    def check(self) -> None:
+        """Raise DataError for too many bad rows, and for no traces."""
+        if not self.bad.tolerable:
+            self.bad.refuse()
+        if self.kept:
+            return
+        there = ", ".join(sorted(filter(None, self.makers)))
+        skipped = f" Skipped: {' '.join(self.bad.examples)}" if self.bad.examples else ""
+        by = f" by {self.model!r}; it has some by {there}." if self.model and there else "."
+        raise DataError(f"{self.name} holds no traces{by}{skipped}")
+
+    def summary(self, limit: int | None) -> ImportSummary:
+        return summary_of(self.kept[:limit], self.thoughts[:limit], self.bad, self.empty)
+
+    def traces(self, summary: ImportSummary, own: bool, manifest: Mapping[str, Any]) -> Traces:
+        """The traces with the label of their maker."""
+        loaded = self.reader.loaded
+        makers = sorted(maker for maker, count in self.makers.items() if maker and count)
+        label = self.model or " + ".join(makers) or str(manifest.get("model_path") or (loaded.name if own else self.name))
+        sampling = {key: manifest[key] for key in ("temperature", "top_p", "seed", "max_new_tokens") if key in manifest}
+        sampling = {"imported": self.name, "retokenised": self.retokenised, "skipped": self.bad.count} | sampling
+        rows = tuple(self.kept[: summary.traces])
+        fingerprint = loaded.fingerprint if own else ""
+        return Traces(rows, label, fingerprint, tokenizer_fingerprint(loaded.tokenizer), sampling, summary)
+
+    def warn(self, summary: ImportSummary) -> None:
+        """Warn of skipped rows, empty generations, missing thoughts and unknown problems."""
+        loaded, level = self.reader.loaded, 3
+        if summary.skipped:
+            first = "\n".join(summary.examples)
+            warnings.warn(
+                f"{self.name}: {summary.skipped:,} of {summary.rows:,} rows were skipped, since they are no traces:\n{first}",
+                stacklevel=level,
             )
-            key = digest or named
-            kept.append(
-                Trace(named, seen[key], tuple(found.prompt_ids), tuple(found.output_ids), _finish(found, loaded), digest)
-            )
-            seen[key] += 1
-            counted += len(found.prompt_ids) + len(found.output_ids)
-            makers[made_by] += 1
-            retokenised |= found.retokenised
-        if len(kept) >= (limit or math.inf) or counted >= (tokens or math.inf):
-            break
-    if not kept:
-        there = ", ".join(sorted(filter(None, makers)))
-        raise DataError(f"{name} holds no traces" + (f" by {model!r}; it has some by {there}." if model and there else "."))
-    if unknown_hashes:
-        warnings.warn(
-            f"{name}: which problems {unknown_hashes} of {len(kept)} traces are on is not known, so nothing can tell whether a test "
-            "problem calibrated; a column problem or content_hash would.", stacklevel=2,
-        )  # fmt: skip
-    makers_named = sorted(maker for maker, count in makers.items() if maker and count)
-    label = model or " + ".join(makers_named) or str(manifest.get("model_path") or (loaded.name if own else name))
-    sampling = {key: manifest[key] for key in ("temperature", "top_p", "seed", "max_new_tokens") if key in manifest}
-    return Traces(
-        tuple(kept[:limit]), label, loaded.fingerprint if own else "", tokenizer_fingerprint(loaded.tokenizer),
-        {"imported": name, "retokenised": retokenised, **sampling},
-    )  # fmt: skip
+        if summary.empty:
+            warnings.warn(f"{self.name}: {summary.empty:,} generations were null or empty and left out.", stacklevel=level)
+        if loaded.thinking.end is not None and not summary.with_thought:
+            warnings.warn(
+                f"{self.name}: none of its {summary.traces:,} traces holds a thought, so that calibration on them is not RAC. A column "
+                "with the thought is named by ?thought=…; a model's own markers by thinking=….", stacklevel=level,
+            )  # fmt: skip
+        if unknown := sum(not trace.content_hash for trace in self.kept):
+            warnings.warn(
+                f"{self.name}: which problems {unknown} of {len(self.kept)} traces are on is not known, so nothing can tell whether a "
+                "test problem calibrated; a column problem or content_hash would.", stacklevel=level,
+            )  # fmt: skip
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file is one that `Traces.save` wrote."""
+    """True for a file that `Traces.save` wrote."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -141,40 +232,63 @@ def _own_file(path: Path, loaded: LoadedModel, model: str | None, own: bool, lim
         )
     if model is not None and model != made.model:
         raise DataError(f"{path} holds no traces by {model!r}; it has some by {made.model}.")
+    size = loaded.model.get_input_embeddings().weight.shape[0]
+    for number, trace in enumerate(made, 1):
+        if worst := next((token for token in (*trace.prompt_ids, *trace.output_ids) if not 0 <= token < size), None):
+            raise DataError(
+                f"{path}, row {number}: token id {worst}, but {loaded.name!r} has {size:,} tokens; the file is damaged."
+            )
     by = {"model_fingerprint": loaded.fingerprint} if own else {}
-    return replace(made, rows=made.rows[:limit], **by)
+    rows, reader = made.rows[:limit], Reader(loaded)
+    thoughts = [reader.holds_thought(trace.output_ids, trace.finish_reason) for trace in rows]
+    return replace(made, rows=rows, summary=summary_of(rows, thoughts, BadRows(Allowed.parse(0), rows=len(rows))), **by)
 
 
 def is_traces(name: str) -> bool:
-    """Whether a name means a file of traces rather than a model."""
+    """True if a name means a file of traces rather than a model."""
     table = Table.parse(name, OPTIONS)
     folder = Path(table.name)
-    return table.is_file or (folder / "dataset_info.json").exists() or (folder / "dataset_dict.json").exists()
+    return table.is_file or (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def _rows(table: Table) -> tuple[Iterator[Row], str]:
-    path = Path(table.name)
+def _rows(table: Table) -> tuple[Iterator[tuple[str, Any]], str]:
+    """The rows of a file, a folder or a data set of the hub, with their places. A row that cannot be read is a DataError in its place."""
+    path, split = Path(table.name), table.options.get("split")
     if path.is_dir():
-        return ((f"{path}, row {number}", row) for number, row in enumerate(_saved(path), 1)), path.name
+        return folder_rows(path, split), path.name
     if table.is_file:
-        return file_rows(path), path.name
+        return file_rows(path, split, keep_going=True), path.name
     return hub_rows(table, "train"), table.name
 
 
-def _saved(folder: Path) -> Iterable[dict[str, Any]]:
-    try:
-        from datasets import load_from_disk
-    except ModuleNotFoundError as error:
-        raise DataError(f"the folder {folder} needs the package datasets: pip install 'racviz[hub]'.") from error
-    try:
-        found = load_from_disk(str(folder))
-    except Exception as error:  # of every kind, for folders that are something else
-        raise DataError(f"the folder {folder} is not a data set that datasets saved: {error}") from error
-    return found["train"] if isinstance(found, dict) else found
+def _given(source: Iterable[Any]) -> tuple[Iterator[tuple[str, Any]], str]:
+    """Rows that are given as such, with their numbers. Raises DataError for several splits."""
+    if isinstance(source, Mapping):
+        splits = [each for each in source.values() if hasattr(each, "column_names")]
+        if len(splits) != 1 or len(source) != 1:
+            there = ", ".join(map(str, list(source)[:20]))
+            raise DataError(
+                f"the traces must be rows, or one split of a data set; not a mapping with {there}. Pass one of its splits."
+            )
+        source = splits[0]
+    return ((f"row {number}", row) for number, row in enumerate(source, 1)), "given rows"
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, at any depth, as pandas and Parquet have them. Raises UnicodeEncodeError for text that no tokenizer takes."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, list | tuple) and not all(type(each) is int for each in value):
+        return [_plain(each) for each in value]
+    elif isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """What SGLang's collector writes beside its traces."""
+    """The manifest that SGLang's collector writes beside its traces, or nothing."""
     path = folder / "rac_manifest.json"
     if not path.is_file():
         return {}
@@ -184,163 +298,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} is damaged ({error}); remove it, or fetch it again with the traces.") from error
 
 
-def _is_chat(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Makes rollouts out of rows, with what all rows share."""
-
-    loaded: LoadedModel
-    columns: Mapping[str, str]
-
-    @cached_property
-    def _frame(self) -> tuple[str, str]:
-        """What the chat template puts before a problem's text, and after it."""
-        if not self.loaded.tokenizer.chat_template:
-            return "", ""
-        before, _, after = self.loaded.tokenizer.decode(self.loaded.render(PROBE)).partition(PROBE)
-        return before, after
-
-    def found(self, row: Mapping[str, Any], where: str) -> Iterator[_Found]:
-        """The rollouts of a row."""
-        said = row.get("finish_reason")
-        for name in ("prompt_ids", "output_ids", "input_ids"):
-            if name in row and not isinstance(row[name], list | tuple):
-                raise DataError(f"{where}: {name} must be a list of token ids; not {row[name]!r}.")
-        if "prompt_ids" in row and "output_ids" in row:
-            yield self._of_ids(row["prompt_ids"], row["output_ids"], where, said)
-            return
-        if "input_ids" in row and "num_prompt_tokens" in row:
-            ids, boundary = list(row["input_ids"]), row["num_prompt_tokens"]
-            if not hasattr(boundary, "__index__") or not 0 < boundary <= len(ids):
-                raise DataError(f"{where}: num_prompt_tokens is {boundary!r}, but there are {len(ids)} input_ids.")
-            if row.get("num_decode_tokens") not in (None, len(ids) - boundary):
-                raise DataError(f"{where}: num_prompt_tokens and num_decode_tokens do not add up to its {len(ids)} input_ids.")
-            yield self._of_ids(ids[:boundary], ids[boundary:], where, said)
-            return
-        chat = next((row[key] for key in ("prompt", "messages", "conversations") if _is_chat(row.get(key))), None)
-        asked, answered = self.columns.get("prompt"), self.columns.get("response")
-        for name in filter(None, (asked, answered)):
-            if name not in row:
-                raise DataError(f"{where}: there is no column {name!r}; it has {', '.join(map(str, row))}.")
-        column = answered or next((key for key in RESPONSES if row.get(key) is not None), None)
-        several = isinstance(row.get("generations"), list) and any(isinstance(row.get(key), str) for key in FIELDS["prompt"])
-        if chat is not None and asked is None and answered is None and not several:  # OpenR1's chat is one of its generations
-            yield self._of_chat(chat, row, where)
-            return
-        prompt = row.get(asked) if asked else next((row[key] for key in FIELDS["prompt"] if row.get(key) is not None), None)
-        responses = row.get(column) if column else None
-        responses = [responses] if isinstance(responses, str) else responses
-        if (
-            not isinstance(prompt, str)
-            or not isinstance(responses, list)
-            or not all(isinstance(each, str) for each in responses)
-        ):
-            raise DataError(
-                f"{where}: no trace in it; it has {', '.join(map(str, row)) or 'no columns'}. A trace is prompt_ids and output_ids, "
-                "input_ids and num_prompt_tokens, messages, or prompt and response (name others by ?prompt=…&response=…)."
-            )
-        reasons = row.get("finish_reasons")
-        if not isinstance(reasons, list) or len(reasons) != len(responses):
-            reasons = [said] * len(responses)
-        for response, reason in zip(responses, reasons, strict=True):
-            text = prompt
-            if column == "completion" and response and prompt.endswith(response) and len(prompt) > len(response):
-                text = prompt[: -len(response)]  # the RAC authors' prompt already holds the completion
-            yield self._of_text(text, response, reason)
-
-    def _of_ids(self, prompt, output, where: str, said: Any) -> _Found:
-        if any(isinstance(k, bool) or not hasattr(k, "__index__") for k in (*prompt, *output)) or not prompt:
-            raise DataError(f"{where}: token ids must be integers, at least one of them the prompt's.")
-        prompt, output = [operator.index(k) for k in prompt], [operator.index(k) for k in output]
-        size, ids = self.loaded.model.get_input_embeddings().weight.shape[0], (*prompt, *output)
-        if min(ids) < 0 or max(ids) >= size:
-            worst = max(ids) if max(ids) >= size else min(ids)
-            raise DataError(
-                f"{where}: token id {worst}, but {self.loaded.name!r} has {size:,} tokens; another tokenizer made this trace."
-            )
-        return _Found(prompt, output, self._unrendered(self.loaded.tokenizer.decode(prompt)), False, said)
-
-    def _of_text(self, prompt: str, response: str, said: Any) -> _Found:
-        tokenizer = self.loaded.tokenizer
-        rendered = any(token in prompt for token in tokenizer.all_special_tokens)
-        ids = tokenizer(prompt, add_special_tokens=False)["input_ids"] if rendered else self.loaded.render(prompt)
-        text = self._unrendered(prompt) if rendered else prompt
-        return _Found(
-            list(ids),
-            render_response(tokenizer, response, self.loaded.thinking, said == "stop"),
-            text,
-            True,
-            said,
-        )
-
-    def _of_chat(self, turns: list, row: Mapping[str, Any], where: str) -> _Found:
-        """The last answer of a chat, after all that was said before it."""
-        chat = []
-        for turn in turns:
-            role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-            if not isinstance(role, str) or not isinstance(content, str):
-                raise DataError(f"{where}: a turn of a chat needs role and content (or from and value), both texts.")
-            chat.append({"role": ROLES.get(role, role), "content": content})
-        if chat[-1]["role"] != "assistant" or len(chat) < 2:
-            raise DataError(f"{where}: its chat does not end in an answer of the assistant.")
-        *before, answer = chat
-        asked = next(turn["content"] for turn in reversed(before))
-        if len(before) == 1:
-            ids = self.loaded.render(asked)
-        else:
-            try:
-                rendered = self.loaded.tokenizer.apply_chat_template(
-                    before, tokenize=False, add_generation_prompt=True, **dict(self.loaded.thinking.switch)
-                )
-            except Exception as error:  # jinja's, and whatever a template raises of its own
-                roles = ", ".join(turn["role"] for turn in before)
-                raise DataError(
-                    f"{where}: the chat template of {self.loaded.name!r} does not take the turns {roles}: {error}."
-                ) from error
-            ids = self.loaded.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        said = row.get("finish_reason", "stop")
-        output = render_response(self.loaded.tokenizer, answer["content"], self.loaded.thinking, ended=said == "stop")
-        return _Found(list(ids), output, asked, True, said)
-
-    def _unrendered(self, prompt: str) -> str:
-        """The problem's text inside a rendered prompt; empty where the prompt is not what this model's template makes."""
-        before, after = self._frame
-        if (
-            (before or after)
-            and len(prompt) > len(before) + len(after)
-            and prompt.startswith(before)
-            and prompt.endswith(after)
-        ):
-            return prompt[len(before) : len(prompt) - len(after)]
-        return ""
-
-    def check_spelling(self, found: _Found, row: Mapping[str, Any], where: str) -> None:
-        """Raise DataError where token ids come with a text that they do not spell, or with the fingerprint of another tokenizer."""
-        made_with = row.get("tokenizer_fingerprint")
-        if not found.retokenised and made_with and made_with != tokenizer_fingerprint(self.loaded.tokenizer):
-            raise DataError(f"{where}: its token ids are those of another tokenizer than that of {self.loaded.name!r}.")
-        if found.retokenised or not isinstance(row.get("text"), str):
-            return
-        if self.loaded.tokenizer.decode([*found.prompt_ids, *found.output_ids]) != row["text"]:
-            raise DataError(
-                f"{where}: its token ids do not spell its text with the tokenizer of {self.loaded.name!r}; another one made it."
-            )
-
-
-def _content_hash(row: Mapping[str, Any], found: _Found) -> str:
-    """Of the problem that a trace is on: as the row says, of its column of problems, or of the text inside the prompt; else empty."""
-    if isinstance(row.get("content_hash"), str) and row["content_hash"]:
-        return row["content_hash"]
-    text = found.text or next((row[key] for key in ("problem", "question") if isinstance(row.get(key), str)), "")
-    return Problem("", text).content_hash if text else ""
-
-
-def _finish(found: _Found, loaded: LoadedModel) -> str:
-    if found.finish_reason in ("stop", "length"):
-        return found.finish_reason
+def _finish(rollout: Rollout, loaded: LoadedModel) -> str:
+    if rollout.finish_reason in ("stop", "length"):
+        return rollout.finish_reason
     from racviz.generation.hf import stop_ids
 
-    return "stop" if found.output_ids and found.output_ids[-1] in stop_ids(loaded) else "unknown"
+    return "stop" if rollout.output_ids and rollout.output_ids[-1] in stop_ids(loaded) else "unknown"

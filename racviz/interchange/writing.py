@@ -47,7 +47,7 @@ def export_traces(traces: Traces, path: str | Path, loaded: LoadedModel | None =
 
 
 def _marked(loaded: LoadedModel) -> bool:
-    """Whether leaving out special tokens would leave out the end of the thought."""
+    """True if leaving out special tokens would leave out the end of the thought."""
     return loaded.thinking.end in loaded.tokenizer.all_special_tokens
 
 

@@ -55,7 +55,9 @@ def test_functions_are_called(program):
 
 def test_the_last_block_is_the_program():
     answer = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\n" + GOOD + "\n```\nDone."
-    assert program_of(answer) == GOOD + "\n" and program_of("no block") == "" and program_of("```py\nunfinished") == ""
+    assert (
+        program_of(answer) == GOOD + "\n" and program_of("no block") == "" and program_of("```py\nunfinished") == "unfinished"
+    )
     problem = Problem("add", "Add two numbers.", tests=ADD)
     assert grade_all([answer, "print(3)", None, f"```\n{GOOD}\n```"], [problem] * 4) == [True, False, False, True]
 
@@ -125,7 +127,7 @@ def test_a_program_leaves_nothing_behind():
     assert run_program(left).output.strip() == "1", "one process alone"
     import psutil
 
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "program.py" in " ".join(p.info["cmdline"] or [])]
+    assert not [p for p in psutil.Process().children(recursive=True) if "program.py" in " ".join(p.cmdline())]
 
 
 def test_a_program_has_no_environment_and_an_empty_folder(monkeypatch):
@@ -135,13 +137,59 @@ def test_a_program_has_no_environment_and_an_empty_folder(monkeypatch):
 
 
 def test_output_errors_and_input_of_any_size():
-    ran = run_program("import sys\nsys.stderr.write('because')\nsys.exit(4)")
+    ran = run_program("import os, sys\nsys.stderr.write('because')\nsys.stderr.flush()\nos._exit(4)")
     assert (ran.status, ran.output, ran.error) == ("failed", "", "because")
     big = "7" * 3_000_000
     assert run_program("print(len(input()))", big).output == "3000000\n"
     assert run_program("print(1)", big).output == "1\n", "one that does not read its input"
     assert run_program("print('é\\x00')", "").output == "é\x00\n"
     assert run_program("print('" + "\udc80" + "')").ended
+
+
+def test_of_many_errors_the_last_are_kept_and_none_counts_as_output():
+    ran = run_program("import sys\nsys.stderr.write('x' * 3_000_000 + 'the end')\nprint(1)", limits=Limits(output=100))
+    assert ran.ended and ran.output == "1\n" and ran.error.endswith("xthe end") and len(ran.error) < 100_000
+
+
+def test_room_is_allowed_beyond_the_limit_of_output():
+    program, limits = "print('x' * 5000)", Limits(output=1000)
+    assert run_program(program, limits=limits).status == "output"
+    assert run_program(program, limits=limits, room=4001).output == "x" * 5000 + "\n"
+    assert run_tests("print('0.5' + '0' * 2000)\n" * 9, cases_of(("", "0.5\n" * 9)), Limits(output=20_000))
+    assert not run_tests("print('0.5' + '0' * 9000)\n" * 9, cases_of(("", "0.5\n" * 9)), Limits(output=20_000))
+
+
+@pytest.mark.parametrize("where", ["program", "thread"])
+def test_functions_in_c_may_call_each_other_fifty_thousand_deep(where):
+    """Each call goes through `max` and `map`, which need a stack of the system's own."""
+    program = (
+        "import sys, threading\nsys.setrecursionlimit(10**6)\ndef f(n): return 0 if n == 0 else 1 + max(map(f, [n - 1]))\n"
+    )
+    start = (
+        "threading.stack_size(2**30)\nt = threading.Thread(target=main)\nt.start()\nt.join()" if where == "thread" else "main()"
+    )
+    assert run_tests(program + "def main(): print(f(50_000))\n" + start, cases_of(("", "50000")))
+
+
+def test_threads_have_stacks_of_the_usual_size():
+    """Six of them fit into the memory beside each other, and so does one that asks for a gibibyte."""
+    program = "import threading\nwait = threading.Barrier(7)\nts = [threading.Thread(target=wait.wait) for _ in range(6)]\n"
+    ran = run_program(
+        program + "for t in ts: t.start()\nwait.wait()\nprint(threading.stack_size(2**30), threading.stack_size())"
+    )
+    assert ran.ended and ran.output == f"{2**23} {2**28}\n"
+
+
+def test_the_time_to_start_an_interpreter_is_not_the_programs(monkeypatch):
+    from racviz.grading import sandbox
+
+    class Late:
+        def read_text(self, **_):
+            return "import time\ntime.sleep(1.2)\n" + sandbox_runner
+
+    sandbox_runner = sandbox.RUNNER.read_text(encoding="utf-8")
+    monkeypatch.setattr(sandbox, "RUNNER", Late())
+    assert run_tests(GOOD, cases_of(("1 2", "3")), Limits(seconds=1.0))
 
 
 def test_where_nothing_contains_it_a_program_is_refused_unless_somebody_insists(monkeypatch, tmp_path):

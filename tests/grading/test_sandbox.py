@@ -208,7 +208,7 @@ DIES = (
 
 def racviz_here(mark: str, folder: Path):
     """(the process that grades, a function that ends it)."""
-    code = f"from racviz.grading.sandbox import *; run_program({DIES!r}, limits=Limits(seconds=50), name={mark!r})"
+    code = f"from racviz.grading.sandbox import *; run_program({DIES!r}, limits=Limits(seconds=50), function={mark!r})"
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path), "TMPDIR": str(folder)}
     )
@@ -217,7 +217,7 @@ def racviz_here(mark: str, folder: Path):
 
 def racviz_of_a_user(mark: str, folder: Path):
     worker = another("user")
-    asked = {"program": DIES, "given": "", "limits": {"seconds": 50}, "options": {"name": mark}}
+    asked = {"program": DIES, "given": "", "limits": {"seconds": 50}, "options": {"function": mark}}
     worker.process.stdin.write(json.dumps(asked) + "\n")
     worker.process.stdin.flush()
     return worker.process, lambda: (worker.process.kill(), worker.close())

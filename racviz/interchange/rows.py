@@ -1,0 +1,309 @@
+"""Rollouts out of rows: token ids as they are, texts through the chat template and the model's thinking format."""
+
+import json
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from racviz.errors import DataError
+from racviz.interchange.answers import (
+    Answer,
+    answers_of,
+    begin_of_answer,
+    last_answer,
+    reason_of,
+    turns_of,
+    with_reason,
+)  # fmt: skip
+from racviz.interchange.joining import Joiner
+from racviz.interchange.prompts import Prompts, system_of
+from racviz.interchange.thoughts import REMEDY, Field, fields_of, is_blank, shown
+from racviz.keys import named
+from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.problems import FIELDS, Problem
+from racviz.prompting import ThinkingFormat, render_response, thought_length
+
+RESPONSES = ("response", "completion", "output", "generation", "generations", "responses", "completions", "outputs", "choices", "message",
+             "answer_content", "attempt", "deepseek_attempt", "generated_text", "output_text", "model_output", "candidates")  # fmt: skip
+"""Columns of a response, the usual ones first."""
+BESIDE_THOUGHTS = ("answer", "final_answer", "model_answer", "content", "deepseek_solution", "solution")
+"""Columns that are the response where a thought stands beside them."""
+OBJECTS = ("choices", "candidates", "message")
+"""Columns that are a response only if they hold objects: choices may be those of a question."""
+CHATS = ("prompt", "messages", "conversations", "conversation", "input")
+IDS = ("prompt_ids", "output_ids", "input_ids")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One rollout of a row, as token ids."""
+
+    prompt_ids: list[int]
+    output_ids: list[int]
+    text: str
+    """The problem's text, where it is known; for the content hash."""
+    retokenised: bool
+    finish_reason: str | None
+    """`stop`, `length`, or None where the row does not say."""
+    thought: bool = False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Makes rollouts out of rows."""
+
+    loaded: LoadedModel
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Names of the columns of prompt, response and thought, where they are not the usual ones."""
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        return Prompts(self.loaded)
+
+    @cached_property
+    def joiner(self) -> Joiner:
+        return Joiner(self.loaded)
+
+    @cached_property
+    def size(self) -> int:
+        """The number of token ids that both the tokenizer and the embeddings know."""
+        return min(self.loaded.model.get_input_embeddings().weight.shape[0], len(self.loaded.tokenizer))
+
+    def rollouts(self, row: Mapping[str, Any]) -> tuple[list[Rollout], int]:
+        """The rollouts of a row, and the number of its generations that are null or empty.
+
+        Raises DataError, which names the field, for a row that holds no trace.
+        """
+        if any(name in row for name in IDS) and (rollout := self._of_ids_row(row)) is not None:
+            self._check_spelling(rollout, row)
+            return [rollout], 0
+        row = {name: _from_json(value) if name in (*CHATS, "generations") else value for name, value in row.items()}
+        for key, name in self.columns.items():
+            if name and name not in row and not (key == "thought" and any(map(is_chat, row.values()))):
+                raise DataError(f"there is no column {name!r}; it has {named(row)}.")
+        if not is_blank(row.get("history")):
+            raise DataError("history holds earlier turns, which are not read; put them into messages.")
+        beside = fields_of(row, self.columns.get("thought"))
+        asked, answered = self.columns.get("prompt"), self.columns.get("response")
+        chat = next((name for name in ([asked] if asked else CHATS) if is_chat(row.get(name))), None)
+        several = isinstance(row.get("generations"), list) and any(isinstance(row.get(key), str) for key in FIELDS["prompt"])
+        if (
+            chat is not None and answered is None and (asked is not None or not several)
+        ):  # OpenR1's chat is one of its generations
+            return self._of_chat(chat, row, beside)
+        return self._of_columns(row, beside, asked, answered)
+
+    # --- token ids -----------------------------------------------------------------------------------------------------
+
+    def _of_ids_row(self, row: Mapping[str, Any]) -> Rollout | None:
+        """The rollout of a row of token ids; None where the row has no boundary between prompt and output."""
+        pair, packed = ("prompt_ids" in row and "output_ids" in row), ("input_ids" in row and "num_prompt_tokens" in row)
+        for name in IDS:
+            if name in row and not isinstance(row[name], list | tuple):
+                raise DataError(f"{name} must be a list of token ids; not {shown(row[name])}.")
+        if not pair and not packed:
+            return None
+        names = ("prompt_ids", "output_ids") if pair else ("input_ids",)
+        lists = [self._checked(name, row[name]) for name in names]
+        if pair:
+            prompt, output = lists
+        else:
+            ids, boundary = lists[0], row["num_prompt_tokens"]
+            if isinstance(boundary, bool) or not hasattr(boundary, "__index__") or not 0 < boundary <= len(ids):
+                raise DataError(f"num_prompt_tokens is {shown(boundary)}, but there are {len(ids)} input_ids.")
+            if row.get("num_decode_tokens") not in (None, len(ids) - boundary):
+                raise DataError(f"num_prompt_tokens and num_decode_tokens do not add up to its {len(ids)} input_ids.")
+            prompt, output = ids[:boundary], ids[boundary:]
+        if not prompt:
+            raise DataError(f"{names[0]} is empty; token ids must be integers, at least one of them the prompt's.")
+        reason = with_reason(Answer(""), row).reason
+        thought = self.holds_thought(output, reason)
+        if not thought and (beside := [each.name for each in fields_of(row, self.columns.get("thought")) if each.sure]):
+            if self.loaded.thinking.end is not None:
+                raise DataError(f"{beside[0]} holds a thought that is not among the {names[-1]}, which are the answer alone.")
+        text = self.prompts.problem(self.loaded.tokenizer.decode(prompt))
+        return Rollout(prompt, output, text, False, reason, thought)
+
+    def _checked(self, name: str, ids: Sequence[Any]) -> list[int]:
+        allowed = f"from 0 to {self.size - 1:,}"
+        for k, token in enumerate(ids):
+            if isinstance(token, bool) or not hasattr(token, "__index__"):
+                raise DataError(f"{name}[{k}] is {shown(token)}; token ids must be integers {allowed}.")
+            if not 0 <= operator.index(token) < self.size:
+                raise DataError(
+                    f"{name}[{k}] is token id {shown(operator.index(token))}, but {self.loaded.name!r} has {self.size:,} tokens; allowed "
+                    f"are ids {allowed}. Another tokenizer made this trace."
+                )
+        return [operator.index(token) for token in ids]
+
+    def holds_thought(self, output: Sequence[int], reason: str | None) -> bool:
+        """True if token ids hold a thought: text before its end, or its beginning. A thought that the prompt opened may be cut off."""
+        form, decode = self.loaded.thinking, self.loaded.tokenizer.decode
+        if form.end is None:
+            return False
+        length, ended = thought_length(self.loaded.tokenizer, output, form)
+        if form.opened and not ended and reason == "length":
+            return True
+        text = decode(list(output[:length] if ended else output[:64]))
+        inner = text.partition(form.end)[0] if ended else text
+        return bool(inner.replace(form.start or "", "").strip()) and (ended or (form.start or form.end) in text)
+
+    def _check_spelling(self, rollout: Rollout, row: Mapping[str, Any]) -> None:
+        """Raise DataError for token ids with a text that they do not spell, or with the fingerprint of another tokenizer."""
+        made_with, name = row.get("tokenizer_fingerprint"), self.loaded.name
+        if made_with and made_with != tokenizer_fingerprint(self.loaded.tokenizer):
+            raise DataError(f"its token ids are those of another tokenizer than that of {name!r}.")
+        text = row.get("text")
+        if isinstance(text, str) and self.loaded.tokenizer.decode([*rollout.prompt_ids, *rollout.output_ids]) != text:
+            raise DataError(f"its token ids do not spell its text with the tokenizer of {name!r}; another one made it.")
+
+    # --- chats ---------------------------------------------------------------------------------------------------------
+
+    def _of_chat(self, name: str, row: Mapping[str, Any], beside: list[Field]) -> tuple[list[Rollout], int]:
+        """The last answer of a chat, or the answers in a column beside it, after all that was said before."""
+        turns = turns_of(name, row[name], self.columns.get("thought"))
+        begins, column = begin_of_answer(turns), ""
+        if begins == len(turns):
+            column = self._response_column(row, beside, skip=name) or ""
+            answers = answers_of(column, row[column], self.columns.get("thought")) if column else []
+        else:
+            answers = [last_answer(turns)]
+        if not begins or not answers:
+            raise DataError("its chat does not end in an answer of the assistant.")
+        before = [self._as_turn(turn) for turn in turns[:begins] if not turn.thinks]
+        ids = self.prompts.with_system(before, system_of(row))
+        users = [turn["content"] for turn in before if turn["role"] == "user"]
+        if not users:
+            raise DataError("its chat has no turn of the user.")
+        return self._rollouts(_Prompt(ids, users[-1], self.loaded.thinking), answers, row, beside, column)
+
+    @staticmethod
+    def _as_turn(turn: Any) -> dict[str, Any]:
+        """A turn for the chat template, which decides whether earlier thoughts are kept."""
+        made = {"role": turn.role, "content": turn.answer.text}
+        thought = next((each.value for each in turn.answer.fields if isinstance(each.value, str)), None)
+        return made | ({"reasoning_content": thought} if thought and turn.role == "assistant" else {})
+
+    # --- columns -------------------------------------------------------------------------------------------------------
+
+    def _response_column(self, row: Mapping[str, Any], beside: list[Field], skip: str | None = None) -> str | None:
+        names = {str(name).lower(): name for name in reversed(row)} | {name: name for name in row}
+        wanted = (*RESPONSES, *(BESIDE_THOUGHTS if beside or isinstance(row.get("content"), list) else ()))
+        there = [names[each] for each in wanted if each in names and names[each] != skip]
+        there = [name for name in there if name not in OBJECTS or is_chat(row[name]) or isinstance(row[name], Mapping)]
+        column = next((name for name in there if not is_blank(row[name])), None)
+        return column or next((name for name in there if beside or row[name] is not None), None)
+
+    def _of_columns(
+        self, row: Mapping[str, Any], beside: list[Field], asked: str | None, answered: str | None
+    ) -> tuple[list[Rollout], int]:
+        """The responses of a row, each after its prompt."""
+        prompt = row.get(asked) if asked else self._prompt(row)
+        column = answered or self._response_column(row, beside)
+        if not isinstance(prompt, str) or not prompt.strip() or column is None:
+            raise DataError(
+                f"no trace in it; it has {named(row) if row else 'no columns'}. A trace is prompt_ids and output_ids, input_ids and "
+                "num_prompt_tokens, messages, or prompt and response (name others by ?prompt=…&response=…)."
+            )
+        found = answers_of(column, row[column], self.columns.get("thought"))
+        if not asked and not answered and column == "completion" and isinstance(row[column], str) and row[column]:
+            if prompt.endswith(row[column]) and len(prompt) > len(row[column]):
+                prompt = prompt[: -len(row[column])]  # the RAC authors' prompt already holds the completion
+        return self._rollouts(self._prompt_ids(prompt, system_of(row)), found, row, beside, column)
+
+    def _prompt(self, row: Mapping[str, Any]) -> Any:
+        names = {str(name).lower(): name for name in reversed(row)} | {name: name for name in row}
+        name = next((names[each] for each in FIELDS["prompt"] if each in names and not is_blank(row[names[each]])), None)
+        instruction = row.get("instruction")
+        if not isinstance(instruction, str) or not instruction.strip():
+            return row[name] if name else None
+        if name in (None, "input"):  # as Alpaca's rows have them
+            return instruction if name is None else f"{instruction}\n{row[name]}"
+        return Problem("", row[name], instruction=instruction).text if isinstance(row[name], str) else row[name]
+
+    def _prompt_ids(self, prompt: str, system: tuple[str, str] | None) -> "_Prompt":
+        """A prompt as token ids, through the chat template unless it is rendered already."""
+        whole = self.prompts.completed(prompt)
+        if not self.prompts.is_rendered(whole):
+            ids = self.prompts.with_system([{"role": "user", "content": prompt}], system)
+            return _Prompt(ids, prompt, self.loaded.thinking)
+        if system is not None and system[1].strip() not in whole:
+            raise DataError(f"{system[0]} holds a system prompt, but the prompt is rendered already and does not hold it.")
+        ids = self.loaded.tokenizer(whole, add_special_tokens=False)["input_ids"]
+        return _Prompt(list(ids), self.prompts.problem(whole), self.prompts.opened(whole))
+
+    def _rollouts(
+        self, prompt: "_Prompt", answers: Sequence[Answer | None], row: Mapping[str, Any], beside: Sequence[Field], column: str
+    ) -> tuple[list[Rollout], int]:
+        """A rollout for each answer, and the number of answers that are null or empty."""
+        reasons = row.get("finish_reasons")
+        reasons = reasons if isinstance(reasons, list) and len(reasons) == len(answers) else None
+        whole = not column or (is_chat(row[column]) and any("role" in turn or "from" in turn for turn in row[column]))
+        rollouts = []
+        for k, answer in enumerate(answers):
+            parts = [_part(each, k, len(answers)) for each in beside if each.name.partition(".")[0] != column]
+            answer = answer or Answer("")
+            if not (answer.text.strip() or answer.fields or any(not is_blank(each.value) for each in parts)):
+                continue
+            if reasons is not None and not answer.said:
+                answer = replace(answer, reason=reason_of(reasons[k]), said=True)
+            rollouts.append(self._rollout(prompt, with_reason(answer, row), parts, column, whole))
+        if not rollouts:
+            raise DataError(f"{column or 'its answer'} holds no text: it is empty, or null.")
+        return rollouts, len(answers) - len(rollouts)
+
+    def _rollout(self, prompt: "_Prompt", answer: Answer, parts: Sequence[Field], column: str, whole: bool) -> Rollout:
+        """A rollout of text. whole: an answer is a whole turn, so that it ended unless the row or its thought says otherwise."""
+        response = self.joiner.response(answer.text, [*answer.fields, *parts], column)
+        reason = "stop" if whole and not answer.said and response.finished else answer.reason
+        ids = render_response(self.loaded.tokenizer, response.text, prompt.form, ended=reason == "stop")
+        thought = response.thought or (prompt.form.opened and reason == "length")
+        return Rollout(prompt.ids, ids, prompt.text, True, reason, thought)
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """A prompt as token ids."""
+
+    ids: list[int]
+    text: str
+    """The problem's text, where it is known."""
+    form: ThinkingFormat
+    """The thinking format after it."""
+
+
+def _part(each: Field, index: int, count: int) -> Field:
+    """The thought of one of several answers, out of a list of as many."""
+    if count > 1 and isinstance(each.value, list) and len(each.value) == count:
+        return Field(f"{each.name}[{index}]", each.value[index], each.sure)
+    if count > 1:
+        kind = f"a list of {len(each.value)}" if isinstance(each.value, list) else "one value"
+        refusal = DataError(f"{each.name} is {kind} beside {count} answers; a thought for each is wanted. Else {REMEDY}.")
+        return Field(each.name, refusal, each.sure)
+    return each
+
+
+def is_chat(value: Any) -> bool:
+    """True for a list of turns."""
+    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
+
+
+def _from_json(value: Any) -> Any:
+    """A list that a text column holds as JSON, as tables without lists have them; else the value."""
+    if isinstance(value, str) and value.lstrip().startswith("[{"):
+        try:
+            made = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return made if is_chat(made) and all("role" in turn or "from" in turn for turn in made) else value
+    return value
+
+
+def content_hash(row: Mapping[str, Any], rollout: Rollout) -> str:
+    """Content hash of the trace's problem, from its row, its prompt or its problem column; empty if unknown."""
+    if isinstance(row.get("content_hash"), str) and row["content_hash"]:
+        return row["content_hash"]
+    text = rollout.text or next((row[key] for key in ("problem", "question") if isinstance(row.get(key), str)), "")
+    return Problem("", text).content_hash if text else ""
