@@ -3,26 +3,31 @@
 All expressions here take time in proportion to the text.
 """
 
+import html
+import json
 import os
 import re
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """Control characters, escapes, changes of direction, characters without a width, halves of characters; not tab and line feed."""
 LONGEST, LONGEST_WORD = 6_000, 400
 """Characters of a message, and of one word in it."""
 SECRETS = ("RACVIZ_VLLM_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "OPENAI_API_KEY")
 """Environment variables whose values are never shown."""
-LEAST_SECRET = 4
-"""Characters of a value that is looked for everywhere; a shorter one would blot out ordinary words."""
+SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.I)
+"""Names of other variables that hold secrets."""
+LEAST_SECRET, LEAST_OTHER = 4, 8
+"""Characters of a value that is looked for everywhere, of a known variable and of another; shorter ones would blot out ordinary words."""
 GONE = "[redacted]"
 NOT_GONE, VALUE = r"(?!\[redacted\])", r"[^\s\\\"',&}]{1,4000}"
 PATTERNS = (
-    (r"(://)[^/\s@'\"]{1,300}(?=@)", 0),
+    (r"(://)(?:[^/\s'\"?#]{1,300}|[^/\s'\"?#:@]{0,100}:[^\s'\"]{1,300})(?=@)", 0),
     (rf"(authorization[\\\"'\s:=]{{1,8}}){NOT_GONE}(?:(?:bearer|basic|token)\s{{1,4}})?{VALUE}", re.I),
     (rf"(\bbearer\s{{1,4}}){NOT_GONE}[\w.~+/=-]{{12,4000}}", re.I),
     (r"()\b(?:hf_[A-Za-z0-9]{12,200}|sk-[\w-]{16,200})", 0),
@@ -31,7 +36,7 @@ PATTERNS = (
         rf"[\\\"']{{0,2}}\s?[:=]\s?[\\\"']{{0,2}}){NOT_GONE}{VALUE}",
         re.I,
     ),
-    (rf"([?&](?:token|key)=){NOT_GONE}{VALUE}", re.I),
+    (rf"([?&;#][\w.-]{{0,40}}(?:token|key|secret|password|credential|signature|auth|sig|pwd)=){NOT_GONE}{VALUE}", re.I),
 )
 """What stands before a secret, which stays, and the secret, which goes; with the flags of the expression."""
 
@@ -68,11 +73,13 @@ def _shortened(text: str, limit: int) -> str:
 
 def redacted(text: str) -> str:
     """The text without keys, tokens and passwords: those of the environment, and whatever looks like one."""
-    for name in SECRETS:
-        secret = os.environ.get(name, "").strip()
-        if len(secret) >= LEAST_SECRET:
-            for form in {secret, quote(secret, safe=""), quote(secret), secret.replace("/", "\\/")}:
-                text = text.replace(form, GONE)
+    for name, secret in os.environ.items():
+        secret, known = secret.strip(), name in SECRETS
+        if len(secret) >= (LEAST_SECRET if known else LEAST_OTHER) and (known or SECRET_NAME.search(name)):
+            plain = json.dumps(secret)[1:-1]
+            forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret), plain}
+            for form in sorted({*forms, plain.replace("/", "\\/"), repr(secret)[1:-1]}, key=len, reverse=True):
+                text = re.sub(re.escape(form), GONE, text, flags=re.I)
     for pattern, flags in PATTERNS:
         text = re.sub(pattern, rf"\1{GONE}", text, flags=flags)
     return text
@@ -87,10 +94,50 @@ def message(text: str) -> str:
 
 def cell(value: Any) -> Any:
     """A value for a CSV file: text that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay."""
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+    if not isinstance(value, str):
         return value
+    text = HIDDEN.sub(_escaped, value)
+    if not re.match(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]", value):
+        return text
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
-    return value
+        return f"'{text}"
+    return text
+
+
+def holds_secret(value: Any) -> bool:
+    """True if a value, or one inside a list or mapping, holds what `redacted` would take out."""
+    if isinstance(value, dict):
+        return any(map(holds_secret, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(holds_secret, value))
+    return isinstance(value, str) and redacted(value) != value
+
+
+def placeless(value: Any) -> Any:
+    """Plain data in which an absolute path is its last part: for labels, manifests and cards, which others read.
+
+    Names, relative paths, and everything that is not text stay as they are.
+    """
+    if isinstance(value, dict):
+        return {key: placeless(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [placeless(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    head, mark, query = value.partition("?")  # a file of problems, or a backend, with its settings
+    if mark:
+        pairs = (pair.partition("=") for pair in query.split("&"))
+        query = "&".join(f"{name}{equals}{_last_part(each)}" for name, equals, each in pairs)
+    name, dot, rest = head.partition(" · ")  # a pruned model is called after its base
+    return f"{_last_part(name)}{dot}{rest}{mark}{query}"
+
+
+def _last_part(text: str) -> str:
+    plain = re.sub(r"^file:(?://[^/]{0,255})?(?=/)", "", text)
+    if PurePosixPath(plain).is_absolute() or plain.startswith("~"):
+        return PurePosixPath(plain).name or text
+    if PureWindowsPath(plain).is_absolute():
+        return PureWindowsPath(plain).name or text
+    return text
