@@ -1,10 +1,15 @@
 """`index.html` of a folder of reports: a card each, with the finding, the key numbers and the parameters."""
 
 import html
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from racviz.errors import RacvizError
+from racviz.files import regular_file
+from racviz.printable import placeless, redacted, shown
 from racviz.reports.catalogue import order_of, read_notebook, title_of
 from racviz.reports.thumbnail import thumbnail
 from racviz.store import explained, write_text
@@ -53,6 +58,8 @@ class Entry:
     said: dict[str, Any] = field(default_factory=dict)
     picture: str = ""
     """An SVG of the first figure."""
+    damaged: str = ""
+    """Why the notebook cannot be read; empty where it can."""
 
 
 def build_index(out: str | Path = "reports") -> Path:
@@ -61,17 +68,34 @@ def build_index(out: str | Path = "reports") -> Path:
     with explained("write", folder / "index.html"):
         folder.mkdir(parents=True, exist_ok=True)
         notebooks = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
-        entries = sorted([entry for path in notebooks if (entry := _entry(path))], key=lambda entry: (entry.order, entry.name))
-        write_text(folder / "index.html", _page([_card(entry) for entry in entries]))
+        cards = sorted(card for path in notebooks if (card := _listed(path)))
+        write_text(folder / "index.html", _page([card for _, _, card in cards]))
     return folder / "index.html"
 
 
-def _entry(path: Path) -> Entry | None:
-    """The entry of a notebook; None if another report's run has renamed it since the folder was listed."""
+def _listed(path: Path) -> tuple[float, str, str] | None:
+    """Order, name and card of a notebook; None if another report's run has renamed it since the folder was listed.
+
+    A notebook may be cut, or another's: whatever is wrong with it is said on its card, and takes no other from the index.
+    """
     try:
-        notebook = read_notebook(path)
+        entry = _entry(path)
+        return (entry.order, entry.name, _card(entry))
     except FileNotFoundError:
         return None
+    except Exception as error:
+        why = (
+            str(error) if isinstance(error, RacvizError) else f"it does not hold what a notebook holds ({type(error).__name__})"
+        )
+        return float("inf"), path.stem, _card(Entry(path.stem, path.name, None, damaged=why))
+
+
+def _entry(path: Path) -> Entry:
+    """What the index shows of a notebook. Raises FileNotFoundError where it is gone, DataError for a file that is not a notebook."""
+    if not path.is_symlink() and not path.exists():
+        raise FileNotFoundError(path)
+    regular_file(path)
+    notebook = read_notebook(path)
     run = notebook.get("metadata", {}).get("papermill", {})
     said: dict[str, Any] = {}
     picture = ""
@@ -79,34 +103,58 @@ def _entry(path: Path) -> Entry | None:
         for output in cell.get("outputs", []):
             said = output.get("metadata", {}).get("racviz", said)
             figure = output.get("data", {}).get("application/vnd.plotly.v1+json")
-            picture = picture or (thumbnail(figure) if figure else "")
+            picture = picture or (_picture(figure) if figure else "")
     page = path.with_suffix(".html")
-    whole = page.exists() and not path.name.endswith(".partial.ipynb")
+    whole = page.is_file() and not path.name.endswith(".partial.ipynb")
     seconds, date = run.get("duration"), str(run.get("end_time") or run.get("start_time") or "")[:16].replace("T", " ")
-    minutes = seconds / 60 if seconds else None
-    return Entry(path.stem, title_of(notebook), page if whole else None, date, minutes, order_of(notebook), said, picture)
+    minutes = float(seconds) / 60 if seconds else None
+    order = order_of(notebook)
+    order = float(order) if isinstance(order, int | float) and order == order else float("inf")
+    return Entry(path.stem, title_of(notebook), page if whole else None, date, minutes, order, said, picture)
+
+
+def _picture(figure: Any) -> str:
+    """The thumbnail of a figure; empty where it cannot be drawn."""
+    try:
+        return thumbnail(figure)
+    except Exception:  # of a figure of any shape; the report's words are there all the same
+        return ""
+
+
+def _text(value: Any, limit: int = 2000) -> str:
+    """A value of a notebook as HTML: escaped, without hidden characters or secrets, of bounded length."""
+    return html.escape(shown(redacted(str(value)), limit))
+
+
+def _link(path: Path) -> str:
+    """The address of a page beside the index, whatever its name holds: never another scheme, a fragment or a query."""
+    return html.escape(f"./{quote(os.fsencode(path.name))}")
 
 
 def _card(entry: Entry) -> str:
-    title, parameters = html.escape(entry.title), dict(entry.said.get("parameters", []))
+    title, parameters = _text(entry.title, 300), placeless(dict(entry.said.get("parameters", [])))
+    if entry.damaged:
+        return (
+            f'<article class="failed"><h2>{title}</h2><p class="faint">This notebook is damaged and is not shown: '
+            f"{_text(entry.damaged, 600)}</p></article>"
+        )
     if entry.page is None:
         return (
-            f'<article class="failed"><h2>{title}</h2><p class="faint">{html.escape(entry.date)} · did not finish; what was done '
-            f"until then is in {html.escape(entry.name)}.ipynb.</p></article>"
+            f'<article class="failed"><h2>{title}</h2><p class="faint">{_text(entry.date)} · did not finish; what was done '
+            f"until then is in {_text(entry.name)}.ipynb.</p></article>"
         )
     about = [parameters.get("model"), parameters.get("domain"), parameters.get("method"), entry.date and f"{entry.date} UTC"]
     about.append(f"{entry.minutes:.1f} minutes" if entry.minutes else None)
-    numbers = "".join(
-        f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in entry.said.get("numbers", [])
-    )
+    numbers = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in entry.said.get("numbers", []))
     rows, made = _table(parameters), _table(dict(entry.said.get("provenance", [])))
+    link = _link(entry.page)
     parts = [
-        f'<article><h2><a href="{html.escape(entry.page.name)}">{title}</a></h2>',
-        f'<p class="faint">{html.escape(" · ".join(_plain(part) for part in about if part))}</p>',
-        f'<a class="picture" href="{html.escape(entry.page.name)}">{entry.picture}</a>' if entry.picture else "",
-        f"<p>{html.escape(entry.said.get('finding', ''))}</p>" if entry.said.get("finding") else "",
+        f'<article><h2><a href="{link}">{title}</a></h2>',
+        f'<p class="faint">{" · ".join(_text(_plain(part)) for part in about if part)}</p>',
+        f'<a class="picture" href="{link}">{entry.picture}</a>' if entry.picture else "",
+        f"<p>{_text(entry.said['finding'])}</p>" if entry.said.get("finding") else "",
         f'<dl class="numbers">{numbers}</dl>' if numbers else "",
-        f'<p class="faint">{html.escape(entry.said["caveat"])}</p>' if entry.said.get("caveat") else "",
+        f'<p class="faint">{_text(entry.said["caveat"])}</p>' if entry.said.get("caveat") else "",
         f"<details><summary>parameters</summary><table>{rows}</table></details>" if rows else "",
         f"<details><summary>provenance</summary><table>{made}</table></details>" if made else "",
     ]
@@ -119,7 +167,8 @@ def _plain(value: Any) -> str:
 
 
 def _table(values: dict[str, Any]) -> str:
-    return "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in values.items() if v != "")
+    rows = placeless(values).items()
+    return "".join(f"<tr><td>{_text(k)}</td><td>{_text(v)}</td></tr>" for k, v in rows if v != "")
 
 
 def _page(cards: list[str]) -> str:
