@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from racviz.errors import ParameterError, RacvizError
+from racviz.printable import message, shown
 
 
 def report(
@@ -31,7 +32,7 @@ def report(
 
     if list_:
         for each in reports.list_reports():
-            print(f"{each.name}: {each.title}")
+            print(f"{each.name}: {shown(each.title)}")
             for key, value in reports.parameters_of(each.name).items():
                 print(f"    {key} = {value['default']}  {value['help']}")
         return
@@ -77,13 +78,13 @@ def sweep(
     from racviz.sweep import cell_names, run_sweep, studies_of
 
     if list_:
-        print("\n".join(cell_names(studies_of(grid))))
+        print("\n".join(map(shown, cell_names(studies_of(grid)))))
         return
     frame = run_sweep(grid, workers=workers, retry=retry, timing_problems=timing_problems)
     print(f"{len(frame)} cells: {studies_of(grid)[0].folder / 'results.csv'}")
     if failed := frame.attrs["failed"]:
         for cell, error in failed.items():
-            print(f"failed: {cell}: {error}", file=sys.stderr)
+            print(message(f"failed: {cell}: {error}"), file=sys.stderr)
         print("The same command with --retry runs them again.", file=sys.stderr)
         raise typer.Exit(1)
 
@@ -97,13 +98,14 @@ def results(
     csv: Annotated[bool, typer.Option("--csv", help="As CSV, every digit; all columns where --columns is not given.")] = False,
 ) -> None:
     """Show the results of a sweep or a report, or some of them; for a paper with --latex or --csv."""
-    from racviz.results import chosen_results, latex_table
+    from racviz.results import chosen_results, latex_table, printable_table
     from racviz.study import RESULT_COLUMNS
 
     if latex and csv:
         raise ParameterError("--latex and --csv are two forms of the same table; give one.")
     chosen = columns.split(",") if columns else RESULT_COLUMNS if csv else None
     frame = chosen_results(run, where or [], chosen, sort)
+    frame = printable_table(frame, csv=csv)
     if latex or csv:
         print(latex_table(frame) if latex else frame.to_csv(index=False), end="\n" if latex else "")
         return
@@ -133,6 +135,8 @@ def explore(
     from racviz.explorer.server import Server
 
     server = Server(explorer.session, port)
+    for note in explorer.session.about()[0]["notes"]:
+        print(message(note), file=sys.stderr)
     print(f"{explorer!r}\n{server.address}  (Ctrl-C ends it)", flush=True)
     if browser:
         import webbrowser
@@ -173,10 +177,14 @@ def cache(
     entries, drafts = store.entries(), store.drafts()
     if list_:
         for row in entries:
-            print(f"{row['kind']:<12} {row['key']}  {row['bytes'] / 2**20:9.2f} MiB  {row['created']}")
+            print(
+                f"{shown(row['kind'], 40):<12} {shown(row['key'], 40)}  {row['bytes'] / 2**20:9.2f} MiB  {shown(row['created'], 40)}"
+            )
         for draft in drafts:
             state = "left by a killed run" if draft.abandoned else "being written"
-            print(f"{draft.path.parent.name:<12} {draft.path.name}  {size_of(draft.path) / 2**20:9.2f} MiB  {state}")
+            print(
+                f"{shown(draft.path.parent.name, 40):<12} {shown(draft.path.name)}  {size_of(draft.path) / 2**20:9.2f} MiB  {state}"
+            )
     print(f"{len(entries)} artefacts, {sum(row['bytes'] for row in entries) / 2**20:.1f} MiB in {store.root}")
     if left := [draft for draft in drafts if draft.abandoned]:
         size = sum(size_of(draft.path) for draft in left) / 2**20

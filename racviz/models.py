@@ -19,6 +19,7 @@ from racviz.architecture import auto_class, check_decoder, context_of, length_sw
 from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
 from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, unknown
 from racviz.files import INCOMPLETE, is_regular
+from racviz.printable import placeless
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
 from racviz.store import atomic_files, explained, hash_file, read_text, regular_file, resource, write_text
 
@@ -112,7 +113,7 @@ class LoadedModel:
                 with quiet(), any_generation_config(self.model, draft):
                     self.model.save_pretrained(draft)
                 self.tokenizer.save_pretrained(draft)
-                own = {"name": self.name, "fingerprint": self.fingerprint, **self.provenance}
+                own = placeless({"name": self.name, "fingerprint": self.fingerprint, **self.provenance})
                 write_text(draft / "racviz.json", json.dumps(own, indent=1, ensure_ascii=False))
                 if self.report is not None:
                     self.report.to_csv(draft / "racviz_report.csv", index=False)

@@ -25,6 +25,8 @@ SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD|P
 LEAST_SECRET, LEAST_OTHER = 4, 8
 """Characters of a value that is looked for everywhere, of a known variable and of another; shorter ones would blot out ordinary words."""
 GONE = "[redacted]"
+WRITTEN = ("thinking", "scope")
+"""Parameters that hold markers and expressions, which may look like paths."""
 NOT_GONE, VALUE = r"(?!\[redacted\])", r"[^\s\\\"',&}]{1,4000}"
 PATTERNS = (
     (r"(://)(?:[^/\s'\"?#]{1,300}|[^/\s'\"?#:@]{0,100}:[^\s'\"]{1,300})(?=@)", 0),
@@ -121,7 +123,7 @@ def placeless(value: Any) -> Any:
     Names, relative paths, and everything that is not text stay as they are.
     """
     if isinstance(value, dict):
-        return {key: placeless(each) for key, each in value.items()}
+        return {key: each if key in WRITTEN else placeless(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [placeless(each) for each in value]
     if not isinstance(value, str):

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from racviz import printable
+
 VARIABLE = "RACVIZ_PROGRESS"
 """Names a file: bars are written into it instead of being drawn."""
 INTERVAL = 0.5
@@ -20,7 +22,7 @@ def progress_bar(iterable: Iterable | None = None, *, desc: str, unit: str, tota
     from tqdm.auto import tqdm
 
     path = os.environ.get(VARIABLE)
-    how = dict(iterable=iterable, total=total, desc=desc, unit=unit, leave=False)
+    how = dict(iterable=iterable, total=total, desc=printable.shown(desc, 80), unit=unit, leave=False)
     return tqdm(disable=not shown, **how) if not path else _relayed(path, how)
 
 
@@ -32,10 +34,10 @@ def show_lines(lines: Iterable[str]) -> None:
     if hasattr(ipython.get_ipython() if ipython else None, "kernel"):
         from IPython.display import HTML, display
 
-        display(HTML(f"<p>{'<br>'.join(map(html.escape, lines))}</p>"))
+        display(HTML(f"<p>{'<br>'.join(html.escape(printable.message(line)) for line in lines)}</p>"))
         return
     for line in lines:
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(printable.message(line), file=sys.stderr)
 
 
 def _relayed(path: str, how: dict):
@@ -71,8 +73,8 @@ def relayed(shown: bool) -> Iterator[dict[str, str]]:
                         state = json.loads(path.read_text(encoding="utf-8"))
                         if (state["desc"], state["total"]) != (bar.desc.removesuffix(": "), bar.total):
                             bar.reset(state["total"])
-                            bar.set_description(state["desc"], refresh=False)
-                            bar.unit = state["unit"]
+                            bar.set_description(printable.shown(state["desc"], 80), refresh=False)
+                            bar.unit = printable.shown(state["unit"], 40)
                         bar.n = state["n"]
                         bar.refresh()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from racviz.errors import DataError, check, unknown
+from racviz.printable import cell, redacted, shown
 from racviz.store import regular_file
 from racviz.study import RESULT_COLUMNS
 from racviz.sweep import Book
@@ -62,11 +63,23 @@ def chosen_results(folder: str | Path, where: Sequence[str], columns: Sequence[s
             raise unknown("columns" if name in (columns or ()) else "sort", name, names)
     if frame.empty:
         held = "; ".join(
-            f"{n} holds {', '.join(map(str, there[n].unique()[:12]))}" for n in (pair.partition("=")[0] for pair in where)
+            f"{n} holds {', '.join(map(shown, there[n].unique()[:12]))}" for n in (pair.partition("=")[0] for pair in where)
         )
         raise DataError(f"no row of {folder} has {' and '.join(where)}: {held}.")
     differing = [n for n in frame if n not in (*SHOWN, *NOT_TOLD) and frame[n].nunique(dropna=False) > 1]
     return (frame.sort_values(sort, kind="stable") if sort else frame)[list(columns or (*SHOWN, *differing))]
+
+
+def printable_table(frame: Any, *, csv: bool = False) -> Any:
+    """The frame with texts that a terminal shows as they are, without secrets; for CSV whole, and guarded where a spreadsheet runs them."""
+
+    def plain(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return cell(redacted(value)) if csv else shown(redacted(value))
+
+    texts = {name: frame[name].map(plain) for name in frame if frame[name].dtype.kind not in "biufc"}
+    return frame.assign(**texts).rename(columns=plain)
 
 
 def _number(value: Any) -> float:

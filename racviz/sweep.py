@@ -19,11 +19,12 @@ from racviz.errors import DataError, ParameterError, StorageError, check, unknow
 from racviz.files import failure_of_the_machine
 from racviz.generation import backend_key
 from racviz.locks import alone
+from racviz.printable import placeless
 from racviz.processes import terminable
 from racviz.progress import progress_bar
 from racviz.store import Store, explained, is_regular, key_of, regular_file, write_text
 from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
-from racviz.study.parameters import parameter_names
+from racviz.study.parameters import parameter_names, tell_apart
 from racviz.study.sharing import hand_over, show_keys
 from racviz.study.timing import time_cells
 from racviz.workers import rows_of, run_cell
@@ -98,6 +99,7 @@ def studies_of(grid: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]
                 studies.append(study)
     if len({study.run for study in studies}) > 1:
         raise ParameterError(f"run must be one name for all of a sweep; not {', '.join(sorted({s.run for s in studies}))}.")
+    tell_apart([study.model for study in studies])
     return studies
 
 
@@ -166,7 +168,7 @@ def run_sweep(
         if timing_problems:
             _time(book, cells, timing_problems)
         book.write()
-        manifest = studies[0].manifest() | {"studies": [as_parameters(study) for study in studies]}
+        manifest = studies[0].manifest() | {"studies": placeless([as_parameters(study) for study in studies])}
         write_text(studies[0].folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
         frame = book.frame(list(cells))
         frame.attrs["failed"] = book.failed([*cells, *impossible]) | unlucky

@@ -14,6 +14,7 @@ from racviz.errors import DamagedArtefact, DataError, check
 from racviz.generation import Completion, Opened, Request, Sampling, backend_key, generate, opened
 from racviz.locks import share
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.printable import placeless
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
 from racviz.store import Store, atomic, explained, is_regular, key_of
@@ -67,7 +68,10 @@ class Traces(Sequence[Trace]):
         """A row a trace, columns as in the parquet file plus model and tokenizer."""
         import pandas as pd
 
-        rows = [{k: getattr(t, k) for k in COLUMNS} | {"model": self.model, "tokenizer": self.tokenizer} for t in self.rows]
+        rows = [
+            {k: getattr(t, k) for k in COLUMNS} | {"model": placeless(self.model), "tokenizer": self.tokenizer}
+            for t in self.rows
+        ]
         return pd.DataFrame(rows)
 
     def save(self, path: str | Path) -> None:
@@ -101,7 +105,7 @@ def write_parquet(path: Path, frame, meta: dict[str, Any]) -> None:
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"racviz": json.dumps(meta).encode()})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"racviz": json.dumps(placeless(meta)).encode()})
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

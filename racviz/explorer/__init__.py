@@ -10,6 +10,7 @@ from racviz.errors import unknown
 from racviz.explorer.export import page, save, selection
 from racviz.explorer.runs import Runs, open_runs
 from racviz.explorer.session import Session
+from racviz.printable import shown
 
 __all__ = ["Explorer", "Runs", "Session", "explore"]
 
@@ -58,7 +59,7 @@ class Explorer:
     def __repr__(self) -> str:
         about = self.session.about()[0]
         return (
-            f"Explorer(e({about['view']['numerator']}) / e({about['view']['denominator']}), {about['rows']} problems, "
+            f"Explorer(e({shown(about['view']['numerator'])}) / e({shown(about['view']['denominator'])}), {about['rows']} problems, "
             f"{about['tokens']:,} tokens; .figure() is the static picture, .save('page.html') one that opens offline)"
         )
 

@@ -61,6 +61,19 @@ def checked_label(label: Any, where: str) -> dict[str, Any]:
     return {str(name): value for name, value in label.items() if value is not None or name not in LABEL}
 
 
+def label_words(label: Mapping[str, Any]) -> list[str]:
+    """A label in words: model, problems, method, sparsity, mode, calibration tokens, seed."""
+    sparsity, tokens, seed = label.get("sparsity"), label.get("calibration_tokens"), label.get("seed")
+    tokens = next(iter(tokens.values()), None) if isinstance(tokens, dict) else tokens
+    parts = [label.get("model"), label.get("domain"), label.get("method")]
+    parts += [f"{100 * sparsity:.3g} % sparsity" if isinstance(sparsity, float) else None, label.get("mode")]
+    parts += [
+        f"{tokens:,} calibration tokens" if isinstance(tokens, int) else None,
+        f"seed {seed}" if seed is not None else None,
+    ]
+    return [str(part) for part in parts if part]
+
+
 def columns_of(frame: Any) -> dict[str, Any]:
     """The same of a data frame."""
     import pandas as pd

@@ -9,6 +9,7 @@ import numpy as np
 
 from racviz.errors import NotInStore, ParameterError, RacvizError, check, unknown
 from racviz.explorer.at_token import at_token
+from racviz.explorer.columns import label_words
 from racviz.explorer.pyramid import DENSE
 from racviz.explorer.runs import Column, Runs, problem_of, row_values
 from racviz.explorer.view import (
@@ -24,6 +25,7 @@ from racviz.explorer.view import (
     picture,
     ratios,
 )
+from racviz.printable import message, shown
 
 AROUND = 150
 """Tokens shown on each side of the chosen one."""
@@ -132,7 +134,7 @@ class Session:
         except RacvizError as error:
             return {"error": str(error)}, []
         except Exception as error:  # who asked must hear something, or waits for ever
-            return {"error": f"{type(error).__name__}: {error}"}, []
+            return {"error": message(f"{type(error).__name__}: {error}")}, []
 
     def about(self) -> Answer:
         """The rows, the choices there are and those that are made."""
@@ -158,7 +160,8 @@ class Session:
     def _notes(self) -> list[str]:
         """Warnings for the viewer: hidden files, files that changed on disk, and models that are not loaded."""
         columns = {id(column.pyramid): column.pyramid for column in self.columns.values()}
-        notes = [f"Not shown, being along other rollouts: {', '.join(self.runs.dropped)}."] if self.runs.dropped else []
+        others = ", ".join(shown(name) for name in self.runs.dropped)
+        notes = [f"Not shown, being along other rollouts: {others}."] if others else []
         notes += [f"Not shown, being broken: {'; '.join(self.runs.broken)}"] if self.runs.broken else []
         if any(pyramid.replaced for pyramid in columns.values()):
             notes.append("The file of errors was replaced since; what is shown is of before. Open it again for the new one.")
@@ -275,7 +278,7 @@ class Session:
                 "loadable": True,
             }
         except Exception as error:  # of whatever a model is made of; the errors themselves can still be explored
-            return {"reason": f"model not loaded: {type(error).__name__}: {error}"}
+            return {"reason": message(f"model not loaded: {type(error).__name__}: {error}")}
 
     def _model(self, label: str) -> Any:
         if label not in self._loaded:
@@ -314,7 +317,7 @@ class Session:
     def caption(self) -> str:
         """What the errors of both are of, and of what only one of them is."""
         top, bottom = (self.columns[name] for name in (self.view.numerator, self.view.denominator))
-        both = [_made(column.pyramid.meta["label"]) for column in (top, bottom)]
+        both = [label_words(column.pyramid.meta["label"]) for column in (top, bottom)]
         shared = [part for part in both[0] if part in both[1]]
         own = [
             f"{column.label}: {', '.join(left)}"
@@ -337,19 +340,6 @@ class Session:
         given = [f"{name}={name}" for name in self.runs.given]
         source = repr(self.runs.source) if self.runs.source else "errors"
         return f"rv.explore({', '.join([source, *given, *(f'{name}={value!r}' for name, value in chosen.items())])})"
-
-
-def _made(label: Mapping[str, Any]) -> list[str]:
-    """What a label says of how errors were made, in words."""
-    sparsity, tokens, seed = label.get("sparsity"), label.get("calibration_tokens"), label.get("seed")
-    tokens = next(iter(tokens.values()), None) if isinstance(tokens, dict) else tokens
-    parts = [label.get("model"), label.get("domain"), label.get("method")]
-    parts += [f"{100 * sparsity:.3g} % sparsity" if isinstance(sparsity, float) else None, label.get("mode")]
-    parts += [
-        f"{tokens:,} calibration tokens" if isinstance(tokens, int) else None,
-        f"seed {seed}" if seed is not None else None,
-    ]
-    return [str(part) for part in parts if part]
 
 
 def _number(value: float) -> float | None:

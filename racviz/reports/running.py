@@ -13,6 +13,7 @@ from racviz.reports.catalogue import Report, find_report, parameters_of
 from racviz.reports.kernels import Kernels
 from racviz.reports.rendering import render
 from racviz.store import explained
+from racviz.study.parameters import refuse_secret
 
 
 class ReportError(RacvizError):
@@ -35,6 +36,8 @@ def run_report(
     report = find_report(name)
     parameters = {key: str(value) if isinstance(value, Path) else value for key, value in (parameters or {}).items()}
     _allowed(report, parameters)
+    for key, value in parameters.items():
+        refuse_secret(key, value)
     if "backend" in parameters:
         check_backend(parameters["backend"])  # before it is written into a notebook: it may hold what must not be written
     page = Path(out) if str(out).endswith(".html") else Path(out) / f"{report.name}.html"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from racviz.errors import ParameterError, StorageError, unknown
+from racviz.printable import placeless
 from racviz.store import key_of, write_text
 from racviz.study.parameters import Parameters, as_parameters, parameter_names
 from racviz.study.processes import side_by_side
@@ -59,7 +60,9 @@ class Study(Steps):
             frame = evaluation.frame
             frame = frame if ids else frame.drop(columns="output_ids")
             method = "dense" if source == "dense" else self.method
-            cell = dict(source=source, method=method, sparsity=sparsity, mode=self.mode, budget=self.budget, model=self.model)
+            cell = dict(
+                source=source, method=method, sparsity=sparsity, mode=self.mode, budget=self.budget, model=placeless(self.model)
+            )
             cell |= dict(domain=self.domain, seed=self.seed, calibration_tokens=self._tokens_of(source))
             frames.append(frame.assign(**cell))
         return pd.concat(frames, ignore_index=True)
@@ -137,6 +140,7 @@ class Study(Steps):
             calibration_tokens=self._tokens_of(source), sparsity_all=0.0 if dense else result.label.get("sparsity_all"),
             trace_source=self.trace_source if traced else "", minutes=None, timed_problems=None,
         )  # fmt: skip
+        row = placeless(row)
         return row | {key: value for key, value in result.summary().items() if key in RESULT_COLUMNS}
 
     def _tokens_of(self, source: str) -> int:
@@ -155,7 +159,8 @@ class Study(Steps):
             racviz=__version__, python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__
         )
         return {
-            "parameters": parameters, "model_fingerprint": self.dense.fingerprint, "key": key_of(**parameters), "versions": versions,
+            "parameters": placeless(parameters), "model_fingerprint": self.dense.fingerprint, "key": key_of(**parameters),
+            "versions": versions,
             "machine": machine(), "device": str(self.dense.device), "dtype": str(self.dense.dtype), "embedded": self.dense.embedded,
             "created": time.strftime("%Y-%m-%d %H:%M:%S"), "keys": dict(self._memo.get("keys", {})),
         }  # fmt: skip

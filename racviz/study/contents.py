@@ -7,6 +7,7 @@ from typing import Any
 from racviz.errors import check
 from racviz.models import EMBEDDED
 from racviz.study import Study
+from racviz.study.parameters import tell_apart
 
 AXES = {
     "table1_math": {"models": "model"},
@@ -84,4 +85,5 @@ def answering(report: str) -> bool:
 
 def compared_models(model: str, others: Sequence[str]) -> list[str]:
     """The model and those that are set beside it; embedded ones only beside an embedded one."""
+    tell_apart([model, *others])
     return [model, *(each for each in others if each != model and (each not in EMBEDDED or model in EMBEDDED))]

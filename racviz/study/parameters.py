@@ -1,5 +1,6 @@
 """The parameters of a comparison: the names and defaults that notebooks and the command line share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from racviz.errors import ParameterError, check, unknown
 from racviz.generation import Sampling, check_backend
 from racviz.interchange import is_traces
 from racviz.models import DTYPES
+from racviz.printable import holds_secret, placeless
 from racviz.problems import DOMAINS
 from racviz.pruning import MODES, Pattern, Scope, solver_named
 from racviz.pruning.allocation import ALLOCATIONS
@@ -81,6 +83,17 @@ class Parameters:
         for name, allowed in (("mode", MODES), ("allocation", ALLOCATIONS)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
+        for name in (
+            "model",
+            "domain",
+            "trace_source",
+            "test_problems",
+            "calibration_problems",
+            "generic_text",
+            "backend",
+            "run",
+        ):
+            refuse_secret(name, getattr(self, name))
         check_backend(self.backend)
         self._check_teacher()
         check(isinstance(self.trust_remote_code, bool), "trust_remote_code", self.trust_remote_code, "true or false")
@@ -125,6 +138,23 @@ class Parameters:
                 f"calibration_problems must be given where test_problems is, since the sources {asked} calibrate on problems: a file, "
                 f"a hub id, or one of {', '.join(DOMAINS)}."
             )
+
+
+def refuse_secret(name: str, value: Any) -> None:
+    """Raise ParameterError for a parameter that holds a key or a password: parameters are written into notebooks and manifests."""
+    if holds_secret(value):
+        raise ParameterError(
+            f"{name} holds a credential, which would be written into reports; set RACVIZ_VLLM_API_KEY or HF_TOKEN in the environment."
+        )
+
+
+def tell_apart(models: Iterable[str]) -> None:
+    """Raise ParameterError for models whose names in results, which hold no folders of this machine, would be the same."""
+    names: dict[str, str] = {}
+    for model in models:
+        name = placeless(model)
+        if names.setdefault(name, model) != model:
+            raise ParameterError(f"model: {names[name]!r} and {model!r} are both called {name!r} in results; rename a folder.")
 
 
 def parameter_names() -> list[str]:

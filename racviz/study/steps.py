@@ -14,6 +14,7 @@ from racviz.generation import Sampling, backend_key, opened
 from racviz.grading import refuse_ungradable
 from racviz.interchange import import_traces, is_traces
 from racviz.models import LoadedModel, load_model
+from racviz.printable import placeless
 from racviz.problems import ProblemSet, load_problems
 from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
@@ -236,7 +237,7 @@ class Steps(Parameters):
 
     def label(self, sparsity: float) -> dict[str, Any]:
         """What made the models of one sparsity, for captions."""
-        return dict(model=self.model, domain=self.domain, method=self.method, sparsity=sparsity, mode=self.mode, seed=self.seed,
+        return dict(model=placeless(self.model), domain=self.domain, method=self.method, sparsity=sparsity, mode=self.mode, seed=self.seed,
                     calibration_tokens=self.calibration_tokens, rollouts=len(self.test()))  # fmt: skip
 
     def layerwise(self, sparsity: float, mode: str | None = None):
