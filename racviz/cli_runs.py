@@ -97,6 +97,7 @@ def results(
     csv: Annotated[bool, typer.Option("--csv", help="As CSV, every digit; all columns where --columns is not given.")] = False,
 ) -> None:
     """Show the results of a sweep or a report, or some of them; for a paper with --latex or --csv."""
+    from racviz.printable import cell, shown
     from racviz.results import chosen_results, latex_table
     from racviz.study import RESULT_COLUMNS
 
@@ -104,8 +105,12 @@ def results(
         raise ParameterError("--latex and --csv are two forms of the same table; give one.")
     chosen = columns.split(",") if columns else RESULT_COLUMNS if csv else None
     frame = chosen_results(run, where or [], chosen, sort)
-    if latex or csv:
-        print(latex_table(frame) if latex else frame.to_csv(index=False), end="\n" if latex else "")
+    if csv:
+        print(frame.map(cell).to_csv(index=False), end="")
+        return
+    frame = frame.map(lambda value: shown(value) if isinstance(value, str) else value)
+    if latex:
+        print(latex_table(frame))
         return
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
 

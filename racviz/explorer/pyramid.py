@@ -8,6 +8,7 @@ of any part at any zoom is a slice of one level.
     <folder>/ids.npy             [rows, columns] int32 token ids, -1 where a row has no token
     <folder>/start/<name>.<k>.npy     [rows, ceil(columns / 2^k)] float32: sums over 2^k neighbouring tokens
     <folder>/boundary/…               the same with all rows shifted so that their thoughts begin in one column
+    <folder>/sums.json, <folder>/boundary/sums.json   a checksum of each file, which is held against it when a pyramid is opened
 """
 
 import contextlib
@@ -17,6 +18,8 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,9 +31,11 @@ import numpy as np
 from racviz.drafts import Draft, new_draft, newest, reclaim
 from racviz.errors import DataError
 from racviz.explorer.columns import numbers, read_columns
+from racviz.files import is_regular
 from racviz.store import explained
 
-FORMAT = 1
+FORMAT = 2
+SUMS = "sums.json"
 DENSE = "‖x dense‖"
 """The norm of the dense model's hidden state, by which an error becomes a relative one."""
 UNUSABLE = "\0unusable"
@@ -71,6 +76,8 @@ class Pyramid:
     """What keeps a temporary folder alive."""
     artefact: Path | None = None
     _elsewhere: list[Any] = field(default_factory=list, repr=False)
+    _checked: list[Path] = field(default_factory=list, repr=False)
+    """Folders whose files are as they were written."""
 
     @property
     def replaced(self) -> bool:
@@ -125,8 +132,13 @@ class Pyramid:
 
     def _aligned(self, align: str) -> Path:
         folder = self.folder / align
-        if folder.exists():
+        if align == "start" or folder in self._checked:
             return folder
+        if folder.exists():
+            if _intact(folder):
+                self._checked.append(folder)
+                return folder
+            shutil.rmtree(folder, ignore_errors=True)  # it is made anew
         if self._elsewhere:
             return Path(self._elsewhere[0].name)
         try:
@@ -138,6 +150,7 @@ class Pyramid:
         with explained("write", folder), _or_nothing(draft):
             for each in (*self.names, *([UNUSABLE] if self.has_unusable else [])):
                 _write(draft, self.names, each, shifted(self.level(each, 0), self.offsets(align), self.width(align)))
+            _seal(draft)
             if draft != folder:
                 _settle(draft, folder)
         return folder
@@ -155,6 +168,29 @@ def _write(folder: Path, names: list[str], name: str, finest: np.ndarray) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     for k, level in enumerate(levels(finest)):
         np.save(folder / _file(names, name, k), level.astype(np.float32, copy=False))
+
+
+def _sum(path: Path) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while part := file.read(2**23):
+            total = zlib.crc32(part, total)
+    return total
+
+
+def _seal(folder: Path) -> None:
+    """Write down a checksum of each file."""
+    sums = {str(path.relative_to(folder)): _sum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    (folder / SUMS).write_text(json.dumps(sums), encoding="utf-8")
+
+
+def _intact(folder: Path) -> bool:
+    """True where each file is as it was written: a flipped bit would show other numbers."""
+    try:
+        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+        return all(is_regular(folder / name) and _sum(folder / name) == total for name, total in sums.items())
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return False
 
 
 def _settle(draft: Path, folder: Path) -> None:
@@ -197,14 +233,15 @@ def open_pyramid(path: str | Path) -> Pyramid:
     """
     path = Path(path)
     made_of = _made_of(path)
-    if made_of is None or path.is_dir():
+    if made_of is None or not is_regular(path):
         raise DataError(f"the errors file {path} cannot be read: there is no such file.")
     home = path.with_name(path.name + ".pyramid")
     folder = home / f"{made_of['format']}-{made_of['size']}-{made_of['time']}"
-    try:
-        return Pyramid(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")), artefact=path)
-    except (OSError, ValueError):
-        pass  # none, or one that one may not read
+    if folder.exists():
+        if _intact(folder):
+            return Pyramid(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")), artefact=path)
+        warnings.warn(f"the pyramid {folder} is damaged; it is made again.", stacklevel=2)
+        shutil.rmtree(folder, ignore_errors=True)
     columns, label = read_columns(path)
     try:
         home.mkdir(exist_ok=True)
@@ -292,6 +329,7 @@ def _make(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: dict[st
         "sequences": hashlib.sha256(ids.tobytes() + "\n".join(map(str, problems)).encode()).hexdigest()[:24],
     }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")  # in ASCII: a token may hold half a character
+    _seal(folder)
     return meta
 
 

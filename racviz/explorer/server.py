@@ -12,6 +12,13 @@ from racviz.explorer.session import Session
 
 LARGEST = 1 << 16
 """Bytes of a request."""
+WAIT = 30
+"""Seconds that a client may take for its request, and to take an answer."""
+BACKLOG = 256
+"""Connections that may wait to be accepted."""
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'; \
+base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""Content security policy: the page holds its own script and style, and asks nobody but this server."""
 
 ASK = """
 async (what) => {
@@ -29,6 +36,16 @@ async (what) => {
 """
 
 
+SAFETY = (("Content-Security-Policy", POLICY), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+
+
+class _Http(ThreadingHTTPServer):
+    request_queue_size = BACKLOG
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that went away or took too long."""
+
+
 class Server:
     """Serves one session at an address that only who was told it knows. As a context it runs in a thread of its own."""
 
@@ -37,6 +54,8 @@ class Server:
         shown = page(session, ask=ASK).encode()
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = WAIT
+
             def do_GET(self) -> None:
                 if self._known("/"):
                     self._send(200, shown, "text/html; charset=utf-8")
@@ -57,16 +76,24 @@ class Server:
                 self._send(200, b"".join([len(head).to_bytes(4, "big"), head, *arrays]), "application/octet-stream")
 
             def _known(self, rest: str) -> bool:
-                """Another page in the same browser knows neither the key nor may it name another host as this one."""
-                host = self.headers.get("Host", "").rsplit(":", 1)[0]
-                if self.path == f"/{key}{rest}" and host in ("127.0.0.1", "localhost"):
+                """Reject requests without the secret path, for a foreign Host (DNS rebinding), or from another page's Origin."""
+                here = {f"{host}:{self.server.server_port}" for host in ("127.0.0.1", "localhost")}
+                origin = self.headers.get("Origin")
+                ours = origin is None or origin.removeprefix("http://") in here
+                path = secrets.compare_digest(self.path.encode("utf-8", "replace"), f"/{key}{rest}".encode())
+                if path and ours and self.headers.get("Host", "") in here:
                     return True
                 self._send(404, b"", "text/plain")
                 return False
 
             def _send(self, status: int, body: bytes, kind: str) -> None:
                 self.send_response(status)
-                for name, value in (("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")):
+                for name, value in (
+                    ("Content-Type", kind),
+                    ("Content-Length", str(len(body))),
+                    ("Cache-Control", "no-store"),
+                    *SAFETY,
+                ):
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
@@ -75,7 +102,7 @@ class Server:
                 """Nothing is logged."""
 
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            self._server = _Http(("127.0.0.1", port), Handler)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
             raise StorageError(f"port {port} of this machine cannot be used: {why}. Take another --port, or none.") from error

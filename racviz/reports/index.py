@@ -1,10 +1,15 @@
 """`index.html` of a folder of reports: a card each, with the finding, the key numbers and the parameters."""
 
 import html
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from racviz.errors import RacvizError
+from racviz.files import regular_file
+from racviz.printable import shown
 from racviz.reports.catalogue import order_of, read_notebook, title_of
 from racviz.reports.thumbnail import thumbnail
 from racviz.store import explained, write_text
@@ -53,6 +58,8 @@ class Entry:
     said: dict[str, Any] = field(default_factory=dict)
     picture: str = ""
     """An SVG of the first figure."""
+    damaged: bool = False
+    """True for a notebook that cannot be read."""
 
 
 def build_index(out: str | Path = "reports") -> Path:
@@ -62,16 +69,24 @@ def build_index(out: str | Path = "reports") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         notebooks = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
         entries = sorted([entry for path in notebooks if (entry := _entry(path))], key=lambda entry: (entry.order, entry.name))
-        write_text(folder / "index.html", _page([_card(entry) for entry in entries]))
+        write_text(folder / "index.html", _page([_safe_card(entry) for entry in entries]))
     return folder / "index.html"
 
 
 def _entry(path: Path) -> Entry | None:
-    """The entry of a notebook; None if another report's run has renamed it since the folder was listed."""
+    """The entry of a notebook; None if another report's run has renamed it since the folder was listed.
+
+    A notebook that is cut off, or not one of racviz, is an entry that says so: it takes no other from the index.
+    """
     try:
-        notebook = read_notebook(path)
+        return _read_entry(path, read_notebook(regular_file(path)))
     except FileNotFoundError:
         return None
+    except (RacvizError, OSError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
+        return None if not os.path.lexists(path) else Entry(path.stem, path.stem, None, damaged=True)
+
+
+def _read_entry(path: Path, notebook: dict[str, Any]) -> Entry:
     run = notebook.get("metadata", {}).get("papermill", {})
     said: dict[str, Any] = {}
     picture = ""
@@ -87,8 +102,21 @@ def _entry(path: Path) -> Entry | None:
     return Entry(path.stem, title_of(notebook), page if whole else None, date, minutes, order_of(notebook), said, picture)
 
 
+def _safe_card(entry: Entry) -> str:
+    try:
+        return _card(entry)
+    except (KeyError, TypeError, ValueError, AttributeError):  # what it says of itself is not what reports say
+        return _card(Entry(entry.name, entry.name, None, damaged=True))
+
+
 def _card(entry: Entry) -> str:
-    title, parameters = html.escape(entry.title), dict(entry.said.get("parameters", []))
+    title = html.escape(shown(entry.title))
+    if entry.damaged:
+        return (
+            f'<article class="failed"><h2>{title}</h2><p class="faint">{html.escape(shown(entry.name))}.ipynb is damaged, or not a '
+            "notebook; run the report again.</p></article>"
+        )
+    parameters = dict(entry.said.get("parameters", []))
     if entry.page is None:
         return (
             f'<article class="failed"><h2>{title}</h2><p class="faint">{html.escape(entry.date)} · did not finish; what was done '
@@ -101,9 +129,9 @@ def _card(entry: Entry) -> str:
     )
     rows, made = _table(parameters), _table(dict(entry.said.get("provenance", [])))
     parts = [
-        f'<article><h2><a href="{html.escape(entry.page.name)}">{title}</a></h2>',
+        f'<article><h2><a href="{_link(entry.page.name)}">{title}</a></h2>',
         f'<p class="faint">{html.escape(" · ".join(_plain(part) for part in about if part))}</p>',
-        f'<a class="picture" href="{html.escape(entry.page.name)}">{entry.picture}</a>' if entry.picture else "",
+        f'<a class="picture" href="{_link(entry.page.name)}">{entry.picture}</a>' if entry.picture else "",
         f"<p>{html.escape(entry.said.get('finding', ''))}</p>" if entry.said.get("finding") else "",
         f'<dl class="numbers">{numbers}</dl>' if numbers else "",
         f'<p class="faint">{html.escape(entry.said["caveat"])}</p>' if entry.said.get("caveat") else "",
@@ -111,6 +139,11 @@ def _card(entry: Entry) -> str:
         f"<details><summary>provenance</summary><table>{made}</table></details>" if made else "",
     ]
     return "".join(parts) + "</article>"
+
+
+def _link(name: str) -> str:
+    """A file of this folder as the target of a link, whatever is in its name."""
+    return html.escape(quote(os.fsencode(name)))
 
 
 def _plain(value: Any) -> str:
