@@ -21,6 +21,7 @@ from typing import Any
 from racviz.errors import DataError, ParameterError, StorageError, check, unknown
 from racviz.generation import backend_key
 from racviz.progress import progress_bar
+from racviz.schemas import checked_grid, parsed_cell, shortened
 from racviz.store import Store, explained, key_of, write_text
 from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
 from racviz.study.parameters import parameter_names
@@ -104,11 +105,13 @@ def _read(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return checked_grid(yaml.safe_load(path.read_text(encoding="utf-8")), path)
     except FileNotFoundError as error:
         raise DataError(f"the grid {path} does not exist.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"the grid {path} is not a YAML file: {' '.join(str(error).split())}") from error
+    except DataError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        raise DataError(f"the grid {path} is not a YAML file: {shortened(' '.join(str(error).split()))}") from error
 
 
 def run_sweep(
@@ -293,9 +296,9 @@ class Book:
         self.before: dict[str, dict[str, Any]] = {}
         """All but the last line: what the table holds when a run died between the two."""
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # cut off when the run died
-                    entry = json.loads(line)
+            for number, line in enumerate(self.path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+                with contextlib.suppress(json.JSONDecodeError):  # cut off when the run died
+                    entry = parsed_cell(line, self.path, number)
                     self.before = dict(self.done)
                     self.done[entry.pop("key")] = entry
 
