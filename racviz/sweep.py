@@ -332,11 +332,14 @@ class Book:
         """Raise DataError where results.csv is not what the cells say."""
         if not self.table.exists() or not self.path.exists():
             return
-        ours, theirs = self.frame().to_csv(index=False, lineterminator="\n"), self.table.read_text(encoding="utf-8")
+        ours, theirs = (
+            self.frame().to_csv(index=False, lineterminator="\n"),
+            self.table.read_text(encoding="utf-8", errors="replace"),
+        )
         if theirs not in (ours, self.frame(done=self.before).to_csv(index=False, lineterminator="\n")):
             both = itertools.zip_longest(ours.splitlines(), theirs.splitlines(), fillvalue="(nothing)")
             number, (a, b) = next((k, pair) for k, pair in enumerate(both, 1) if pair[0] != pair[1])
             raise DataError(
-                f"{self.table}, line {number}, was changed by hand: it is {b!r}, measured was {a!r}. Remove the file to have it made "
+                f"{self.table}, line {number}, was changed by hand: it is '{shortened(b)}', measured was '{shortened(a)}'. Remove the file to have it made "
                 "anew from cells.jsonl, or keep your table under another name."
             )

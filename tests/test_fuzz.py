@@ -83,7 +83,8 @@ def odd_columns(n: int):
         pa.nulls(n), pa.array([None] * n, pa.int64()), pa.array([-1] * n), pa.array([2**40] * n), pa.array([2**64 - 1] * n, pa.uint64()),
         pa.array([float("nan")] * n), pa.array([1.5] * n), pa.array(["x"] * n), pa.array([b"\xff"] * n), pa.array([True] * n),
         pa.array([[1]] * n), pa.array([[None]] * n, pa.list_(pa.int64())), pa.array([[-5]] * n), pa.array([[2**40]] * n),
-        pa.array([[float("nan")]] * n), pa.array([["x"]] * n), pa.array([[[1]]] * n), pa.array([{"a": 1}] * n), pa.array(["n" * 1_000_000] * n),
+        pa.array([[float("nan")]] * n), pa.array([["x"]] * n), pa.array([[[1]]] * n), pa.array([{"a": 1}] * n),
+        pa.array(["n" * 1_000_000] * n),
         pa.array([0] * n, pa.timestamp("s")), pa.array([None] * n, pa.string()), pa.array([[]] * n, pa.list_(pa.int64())),
     ]  # fmt: skip
 

@@ -156,7 +156,7 @@ def test_files_that_are_no_traces(tiny, problems, tmp_path):
         Traces.load(tmp_path / "other.parquet")
     frame = pq.read_table(tmp_path / "whole.parquet").to_pandas()
     frame.to_parquet(tmp_path / "bare.parquet")
-    with pytest.raises(DataError, match="bare.parquet is not a traces file: it lacks the tokenizer"):
+    with pytest.raises(DataError, match="bare.parquet.* tokenizer"):
         Traces.load(tmp_path / "bare.parquet")
 
 

@@ -23,6 +23,24 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise DataError(f"{path} is not a readable parquet file, or is still being written: {shortened(str(error))}") from error
     label = checked_label(table, ErrorsLabel, path)
     check_table(table, ERRORS, path)
+    try:
+        return _arrays(table), label
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        AttributeError,
+        IndexError,
+        SyntaxError,
+    ) as error:
+        raise DataError(f"{path} holds columns that cannot be read: {shortened(str(error))}") from error
+
+
+def _arrays(table: Any) -> dict[str, Any]:
+    import pyarrow as pa
+
     columns: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name).combine_chunks()
@@ -33,7 +51,7 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             columns |= columns_of(table.select([name]).to_pandas())
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
-    return columns, label
+    return columns
 
 
 def columns_of(frame: Any) -> dict[str, Any]:
