@@ -340,6 +340,7 @@ class Book:
             both = itertools.zip_longest(ours.splitlines(), theirs.splitlines(), fillvalue="(nothing)")
             number, (a, b) = next((k, pair) for k, pair in enumerate(both, 1) if pair[0] != pair[1])
             raise DataError(
-                f"{self.table}, line {number}, was changed by hand: it is '{shortened(b)}', measured was '{shortened(a)}'. Remove the file to have it made "
+                f"{self.table}, line {number}, was changed by hand: it is '{shortened(b)}', measured was '{shortened(a)}'. "
+                "Remove the file to have it made "
                 "anew from cells.jsonl, or keep your table under another name."
             )
