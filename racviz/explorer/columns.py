@@ -1,6 +1,5 @@
 """The columns of errors, from a file or a frame, before anything is made of them: texts as codes, numbers as numbers."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from racviz.errors import DataError
+from racviz.schemas import ERRORS, ErrorsLabel, check_table, checked_label, shortened
 
 TEXTS = ("problem_id", "token", "phase")
 
@@ -19,9 +19,28 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     try:
         table = pq.read_table(path, read_dictionary=list(TEXTS))
-        label = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable parquet file, or is still being written: {shortened(str(error))}") from error
+    label = checked_label(table, ErrorsLabel, path)
+    check_table(table, ERRORS, path)
+    try:
+        return _arrays(table), label
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        AttributeError,
+        IndexError,
+        SyntaxError,
+    ) as error:
+        raise DataError(f"{path} holds columns that cannot be read: {shortened(str(error))}") from error
+
+
+def _arrays(table: Any) -> dict[str, Any]:
+    import pyarrow as pa
+
     columns: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name).combine_chunks()
@@ -32,7 +51,7 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             columns |= columns_of(table.select([name]).to_pandas())
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
-    return columns, label
+    return columns
 
 
 def columns_of(frame: Any) -> dict[str, Any]:
