@@ -168,7 +168,9 @@ def check_table(table: Any, columns: tuple[Column, ...], file: object) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise wrong(file, None, twice[0], "two columns", "one column")
     if missing := [column.name for column in columns if column.required and column.name not in names]:
-        raise DataError(f"{file} is not a file of its kind: it lacks the columns {', '.join(missing)}.")
+        kinds = ((TRACES, "a traces"), (ERRORS, "an errors"), (EVALUATION, "an evaluation"), (CALIBRATION, "a calibration"))
+        kind = next((name for schema, name in kinds if schema is columns), "a")
+        raise DataError(f"{file} is not {kind} file of racviz: it lacks the columns {', '.join(missing)}.")
     for column in columns:
         if column.name in names:
             _check_column(table.column(column.name), column, file)

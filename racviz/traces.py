@@ -17,7 +17,7 @@ from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
 from racviz.schemas import TRACES, Column, TracesLabel, check_table, checked_label, shortened
-from racviz.store import Store, atomic, explained, is_regular, key_of
+from racviz.store import Store, atomic, explained, is_regular, key_of, regular_file
 
 if TYPE_CHECKING:
     from racviz.interchange.summary import ImportSummary
@@ -111,10 +111,10 @@ def read_parquet(path: Path, columns: tuple[Column, ...] = (), label: Any = dict
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise DataError(f"the file {path} does not exist.") from error
+        table = pq.read_table(regular_file(path))
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} is not a readable parquet file, or was cut off: {shortened(str(error))}") from error
     check_table(table, columns, path)
     meta = checked_label(table, label, path)
