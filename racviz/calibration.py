@@ -16,6 +16,7 @@ from racviz.conformance import check_tokens
 from racviz.errors import DataError, NumericalError, ParameterError, check, unknown
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import Problem
+from racviz.schemas import CALIBRATION, CalibrationLabel, wrong
 from racviz.texts import generic_texts
 from racviz.traces import Traces, read_parquet, write_parquet
 
@@ -75,9 +76,10 @@ class CalibrationSet:
 
     @classmethod
     def load(cls, path: str | Path) -> "CalibrationSet":
-        frame, meta = read_parquet(Path(path))
-        if "token_ids" not in frame or "source" not in meta:
-            raise DataError(f"{path} is not a calibration file of racviz.")
+        frame, meta = read_parquet(Path(path), CALIBRATION, CalibrationLabel)
+        for row, lists in enumerate(zip(frame["token_ids"], frame["phases"], frame["weights"], strict=True), 1):
+            if len({len(each) for each in lists}) > 1:
+                raise wrong(path, row, "phases and weights", [len(each) for each in lists], "as long as token_ids")
         return cls(
             meta["source"], *([*frame[c]] for c in ("token_ids", "phases", "weights")), tuple(meta["problems"]), meta["label"]
         )

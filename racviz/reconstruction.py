@@ -23,6 +23,7 @@ from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.linear import relative_error
 from racviz.pruning.moments import moments_by_block
 from racviz.pruning.stream import batches_by_length
+from racviz.schemas import ERRORS, ErrorsLabel
 from racviz.threads import sized_threads
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
@@ -62,9 +63,7 @@ class ReconstructionErrors:
 
     @classmethod
     def load(cls, path: str | Path) -> "ReconstructionErrors":
-        frame, label = read_parquet(Path(path))
-        if not {"problem_id", "position", "phase"} <= set(frame):
-            raise DataError(f"{path} is not an errors file of racviz.")
+        frame, label = read_parquet(Path(path), ERRORS, ErrorsLabel)
         return cls(frame, label)
 
 

@@ -22,6 +22,7 @@ from racviz.locks import alone
 from racviz.printable import placeless
 from racviz.processes import terminable
 from racviz.progress import progress_bar
+from racviz.schemas import checked_grid, parsed_cell, shortened
 from racviz.store import Store, explained, is_regular, key_of, regular_file, write_text
 from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
 from racviz.study.parameters import parameter_names, tell_apart
@@ -113,11 +114,13 @@ def _read(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return checked_grid(yaml.safe_load(path.read_text(encoding="utf-8")), path)
     except FileNotFoundError as error:
         raise DataError(f"the grid {path} does not exist.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"the grid {path} is not a YAML file: {' '.join(str(error).split())}") from error
+    except DataError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        raise DataError(f"the grid {path} is not a YAML file: {shortened(' '.join(str(error).split()))}") from error
 
 
 def run_sweep(
@@ -233,9 +236,10 @@ class Book:
         self.before: dict[str, dict[str, Any]] = {}
         """All but the last line: what the table holds when a run died between the two."""
         if os.path.lexists(self.path):
-            for line in regular_file(self.path).read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # cut off when the run died
-                    entry = json.loads(line)
+            text = regular_file(self.path).read_text(encoding="utf-8", errors="replace")
+            for number, line in enumerate(text.splitlines(), 1):
+                with contextlib.suppress(json.JSONDecodeError):  # cut off when the run died
+                    entry = parsed_cell(line, self.path, number)
                     self.before = dict(self.done)
                     self.done[entry.pop("key")] = entry
 
@@ -270,11 +274,15 @@ class Book:
         """Raise DataError where results.csv is not what the cells say."""
         if not is_regular(self.table) or not self.path.exists():
             return
-        ours, theirs = self.frame().to_csv(index=False, lineterminator="\n"), self.table.read_text(encoding="utf-8")
+        ours, theirs = (
+            self.frame().to_csv(index=False, lineterminator="\n"),
+            self.table.read_text(encoding="utf-8", errors="replace"),
+        )
         if theirs not in (ours, self.frame(done=self.before).to_csv(index=False, lineterminator="\n")):
             both = itertools.zip_longest(ours.splitlines(), theirs.splitlines(), fillvalue="(nothing)")
             number, (a, b) = next((k, pair) for k, pair in enumerate(both, 1) if pair[0] != pair[1])
             raise DataError(
-                f"{self.table}, line {number}, was changed by hand: it is {b!r}, measured was {a!r}. Remove the file to have it made "
+                f"{self.table}, line {number}, was changed by hand: it is '{shortened(b)}', measured was '{shortened(a)}'. "
+                "Remove the file to have it made "
                 "anew from cells.jsonl, or keep your table under another name."
             )

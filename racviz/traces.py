@@ -17,7 +17,8 @@ from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.printable import placeless
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
-from racviz.store import Store, atomic, explained, is_regular, key_of
+from racviz.schemas import TRACES, Column, TracesLabel, check_table, checked_label, shortened
+from racviz.store import Store, atomic, explained, is_regular, key_of, regular_file
 
 if TYPE_CHECKING:
     from racviz.interchange.summary import ImportSummary
@@ -81,10 +82,7 @@ class Traces(Sequence[Trace]):
     @classmethod
     def load(cls, path: str | Path) -> "Traces":
         """Read a traces file. Raises DataError that names the file for anything else."""
-        frame, meta = read_parquet(Path(path))
-        missing = [c for c in COLUMNS[:5] if c not in frame]
-        if missing or "tokenizer" not in meta:
-            raise DataError(f"{path} is not a traces file: it lacks {', '.join(missing) or 'the tokenizer it was made by'}.")
+        frame, meta = read_parquet(Path(path), TRACES, TracesLabel)
         rows = tuple(
             Trace(
                 r.problem_id,
@@ -110,19 +108,33 @@ def write_parquet(path: Path, frame, meta: dict[str, Any]) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
-    """A frame and its labels. Raises DataError for a file that is missing or no parquet."""
+def read_parquet(path: Path, columns: tuple[Column, ...] = (), label: Any = dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A frame and its labels. Raises DataError for a file that is missing, no parquet, or not what the schemas of its columns and its
+    label say."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise DataError(f"the file {path} does not exist.") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet file, or was cut off: {error}") from error
-    meta = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
-    return table.to_pandas(), meta
+        table = pq.read_table(regular_file(path))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not a readable parquet file, or was cut off: {shortened(str(error))}") from error
+    check_table(table, columns, path)
+    meta = checked_label(table, label, path)
+    try:
+        return table.to_pandas(), meta
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        AttributeError,
+        IndexError,
+        SyntaxError,
+    ) as error:
+        raise DataError(f"{path} holds columns that cannot be read: {shortened(str(error))}") from error
 
 
 def generate_traces(

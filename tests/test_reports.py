@@ -299,7 +299,7 @@ class TestIndex:
         executed(tmp_path / "two.ipynb")
         page = reports.build_index(tmp_path).read_text(encoding="utf-8")
         for text in (
-            '<a href="./one.html">Title &lt;b&gt; of it</a>',
+            '<a href="one.html">Title &lt;b&gt; of it</a>',
             "RAC &lt; prompt &amp; more",
             "<dd>2.0 [1.9, 2.1]</dd>",
             "<summary>provenance</summary><table><tr><td>torch</td><td>2.&lt;b&gt;</td></tr>",

@@ -152,11 +152,11 @@ def test_files_that_are_no_traces(tiny, problems, tmp_path):
         with pytest.raises(DataError, match=f"{name}.parquet is not a readable parquet file"):
             Traces.load(tmp_path / f"{name}.parquet")
     pq.write_table(pa.table({"problem_id": ["a"], "sample": [0]}), tmp_path / "other.parquet")
-    with pytest.raises(DataError, match="other.parquet is not a traces file: it lacks prompt_ids, output_ids, finish_reason"):
+    with pytest.raises(DataError, match="other.parquet .* lacks .*prompt_ids, output_ids, finish_reason"):
         Traces.load(tmp_path / "other.parquet")
     frame = pq.read_table(tmp_path / "whole.parquet").to_pandas()
     frame.to_parquet(tmp_path / "bare.parquet")
-    with pytest.raises(DataError, match="bare.parquet is not a traces file: it lacks the tokenizer"):
+    with pytest.raises(DataError, match="bare.parquet.* tokenizer"):
         Traces.load(tmp_path / "bare.parquet")
 
 

@@ -1,6 +1,5 @@
 """The columns of errors, from a file or a frame, before anything is made of them: texts as codes, numbers as numbers."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,11 @@ import numpy as np
 
 from racviz.errors import DataError
 from racviz.files import regular_file
+from racviz.schemas import ERRORS, ErrorsLabel, check_table, checked_label, shortened
 
 TEXTS = ("problem_id", "token", "phase")
+
+
 LABEL: dict[str, tuple[Any, str]] = {
     **{name: (str, "text") for name in ("metric", "model", "domain", "method", "mode")},
     "layer": ((str, int), "text or the index of a block"),
@@ -29,23 +31,42 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     regular_file(path)
     try:
         table = pq.read_table(path, read_dictionary=list(TEXTS))
-        label = json.loads((table.schema.metadata or {}).get(b"racviz", b"{}"))
-        columns: dict[str, Any] = {}
-        for name in table.column_names:
-            column = table.column(name).combine_chunks()
-            if pa.types.is_dictionary(column.type) and name in TEXTS:
-                codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-                columns[name] = (codes, [str(value) for value in column.dictionary.to_pylist()])
-            elif name in TEXTS:
-                columns |= columns_of(table.select([name]).to_pandas())
-            else:
-                columns[name] = column.to_numpy(zero_copy_only=False)
-    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{path} is not a readable parquet file, or is still being written: {error}") from error
-    return columns, checked_label(label, str(path))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable parquet file, or is still being written: {shortened(str(error))}") from error
+    label = label_of(checked_label(table, ErrorsLabel, path), str(path))
+    check_table(table, ERRORS, path)
+    try:
+        return _arrays(table), label
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        AttributeError,
+        IndexError,
+        SyntaxError,
+    ) as error:
+        raise DataError(f"{path} holds columns that cannot be read: {shortened(str(error))}") from error
 
 
-def checked_label(label: Any, where: str) -> dict[str, Any]:
+def _arrays(table: Any) -> dict[str, Any]:
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        if pa.types.is_dictionary(column.type) and name in TEXTS:
+            codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            columns[name] = (codes, [str(value) for value in column.dictionary.to_pylist()])
+        elif name in TEXTS:
+            columns |= columns_of(table.select([name]).to_pandas())
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns
+
+
+def label_of(label: Any, where: str) -> dict[str, Any]:
     """The label of errors, as captions and names of columns need it. Raises DataError that names the file and the field."""
     if not isinstance(label, dict):
         raise DataError(f"{where}: the label of errors must be an object of names and values; not {label!r:.200}.")

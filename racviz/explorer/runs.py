@@ -12,7 +12,7 @@ import numpy as np
 
 from racviz.errors import DataError, ParameterError, RacvizError
 from racviz.explorer import manifests
-from racviz.explorer.columns import checked_label, columns_of
+from racviz.explorer.columns import columns_of, label_of
 from racviz.explorer.folders import folder_files
 from racviz.explorer.pyramid import DENSE, Pyramid, make_pyramid, open_pyramid
 
@@ -166,7 +166,7 @@ def _opened(errors: Any) -> Pyramid:
         raise ParameterError(
             f"errors must be ReconstructionErrors, a file of them, a run's folder or a Study; not {type(errors).__name__}."
         )
-    return make_pyramid(columns_of(frame), checked_label(getattr(errors, "label", {}), "these errors"))
+    return make_pyramid(columns_of(frame), label_of(getattr(errors, "label", {}), "these errors"))
 
 
 def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]], model: str | Path | None, own: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from racviz.errors import DataError
+from racviz.files import regular_file
 
 BLOCK = 1 << 16
 """Bytes that share a checksum."""
@@ -74,6 +75,7 @@ class Checked:
         self._other: Checked | None = None
         size = shape[0] * shape[1] * self.dtype.itemsize
         try:
+            regular_file(path)  # a FIFO would never be read to its end
             self._data = np.load(path, mmap_mode="r")
             ok = self._data.shape == shape and self._data.dtype == self.dtype and self._data.flags.c_contiguous
         except (OSError, ValueError, EOFError, SyntaxError) as error:
@@ -92,7 +94,7 @@ class Checked:
         return self._other[key] if self._other is not None else self._data[key]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype=dtype)
+        return np.array(self[:], dtype=dtype) if copy else np.asarray(self[:], dtype=dtype)
 
     def _whole(self, key: Any) -> bool:
         """True if all blocks that hold these rows (and a slice of columns) are as they were written."""

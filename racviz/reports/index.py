@@ -128,7 +128,7 @@ def _text(value: Any, limit: int = 2000) -> str:
 
 def _link(path: Path) -> str:
     """The address of a page beside the index, whatever its name holds: never another scheme, a fragment or a query."""
-    return html.escape(f"./{quote(os.fsencode(path.name))}")
+    return html.escape(quote(os.fsencode(path.name)))
 
 
 def _card(entry: Entry) -> str:
