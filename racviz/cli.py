@@ -189,7 +189,7 @@ def errors(
     pruned: Annotated[list[str], typer.Option(help="name=folder of a pruned checkpoint; give it once for each.")],
     rollouts: Annotated[Path, typer.Option(help="The dense model's greedy traces on test problems (.parquet).")],
     out: Annotated[Path, typer.Option(help="Where to write the errors (.parquet).")] = Path("errors.parquet"),
-    metric: Annotated[str, typer.Option(help="hidden (the paper's) or kl.")] = "hidden",
+    metric: Annotated[str, typer.Option(help="hidden (the paper's), kl or top1.")] = "hidden",
     layer: Annotated[
         str, typer.Option(help="final (the paper's), last (before the final norm), or the index of a block.")
     ] = "final",
