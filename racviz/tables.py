@@ -17,6 +17,7 @@ from racviz import hub
 from racviz.csvrows import DELIMITERS, csv_rows
 from racviz.errors import DataError, unknown
 from racviz.filekinds import COLUMNAR, HEAD, PACKED, kind_of, suffixes, text_lines, unpacked
+from racviz.files import regular_file
 from racviz.jsonrows import json_rows
 
 Row = tuple[str, dict[str, Any]]
@@ -86,9 +87,7 @@ def file_rows(path: Path, split: str | None = None, likely: str | None = None, k
     DataError
         For a file of another kind (says which) or a damaged one; names the file and the line.
     """
-    if not os.path.isfile(path):
-        raise DataError(f"the file {path} does not exist.")
-    path = Path(path)
+    path = regular_file(path)
     with unpacked(path) as stream:
         head = stream.peek(HEAD)[:HEAD]
         kind = kind_of(path, head)
