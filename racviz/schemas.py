@@ -71,7 +71,7 @@ class Column:
 
     name: str
     family: str
-    """`text`, `whole`, `number`, `truth`, or `lists of whole` and `lists of number`."""
+    """`text`, `whole`, `text or whole`, `number`, `truth`, or `lists of whole` and `lists of number`."""
     low: float | None = None
     high: float | None = None
     required: bool = True
@@ -79,7 +79,7 @@ class Column:
 
 
 ERRORS = (
-    Column("problem_id", "text", nullable=True),
+    Column("problem_id", "text or whole", nullable=True),
     Column("position", "whole", 0, TOKEN_LIMIT),
     Column("phase", "text", nullable=True),
 )
@@ -206,9 +206,10 @@ def _check_column(values: Any, column: Column, file: object) -> None:
 def _is_family(kind: Any, family: str) -> bool:
     import pyarrow as pa
 
-    whole = pa.types.is_integer(kind)
+    whole, text = pa.types.is_integer(kind), pa.types.is_string(kind) or pa.types.is_large_string(kind)
     return {
-        "text": pa.types.is_string(kind) or pa.types.is_large_string(kind),
+        "text": text,
+        "text or whole": text or whole,
         "whole": whole,
         "number": whole or pa.types.is_floating(kind),
         "truth": pa.types.is_boolean(kind),

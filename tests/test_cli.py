@@ -17,7 +17,7 @@ from racviz.processes import this_process
 from racviz.reports import parse_parameters
 from racviz.store import Store
 
-COMMANDS = ["traces", "export", "prune", "errors", "evaluate", "sweep", "results", "report", "demo", "cache"]
+COMMANDS = ["traces", "export", "prune", "errors", "evaluate", "sweep", "results", "report", "explore", "demo", "cache"]
 ROOT = Path(__file__).parents[1]
 
 
