@@ -67,13 +67,17 @@ class Completion:
     finish_reason: str
 
 
-def completion_of(ids: Sequence[int], reason: str | None, stop_reason: Any) -> Completion:
+def completion_of(ids: Sequence[int], reason: str | None, stop_reason: Any, vocabulary: int | None = None) -> Completion:
     """A completion as vLLM tells it, which may leave out the token that it stopped at.
+
+    vocabulary: tokens of the model; every id must be one of them.
 
     Raises GenerationError for one that neither stopped nor reached the cap: it was broken off, and is not a rollout.
     """
+    if wrong := [k for k in (*ids, stop_reason) if vocabulary is not None and type(k) is int and not 0 <= k < vocabulary]:
+        raise GenerationError(f"vLLM gave the token id {wrong[0]!r:.20}, which is none of the {vocabulary:,} of this model.")
     ids = [int(k) for k in ids]
-    if reason == "stop" and isinstance(stop_reason, int) and ids[-1:] != [stop_reason]:
+    if reason == "stop" and type(stop_reason) is int and ids[-1:] != [stop_reason]:
         ids.append(stop_reason)
     if reason not in ("stop", "length") or not ids:
         raise GenerationError(

@@ -29,6 +29,8 @@ random, on which models differ far more than on what they were trained for."""
 SAME_MODEL, SAME_NAME = 0.07, 0.5
 """Mean absolute difference of their log probabilities, in nats, that is let pass, and that of a server which says that it serves the very
 folder or hub id (it may be quantised). bfloat16 differs from float32 by 0.02 to 0.06, a model pruned by a tenth by 0.08 to 0.17."""
+QUOTED = 100_000
+"""Bytes of an error page that are read."""
 LISTING = 10.0
 """Seconds to wait for the list of models, which a server that is well gives at once."""
 
@@ -144,7 +146,7 @@ class Client:
                 f"the server at {self.how.url} says that it stopped at the token {last!r:.40}, which is none of those that stop "
                 f"{self.loaded.name!r}: {stops}. {KEPT}"
             )
-        return completion_of(ids, choice.get("finish_reason"), last)
+        return completion_of(ids, choice.get("finish_reason"), last, room)
 
     def _ask(self, prompt: Sequence[int], name: str = "", **how: Any) -> dict[str, Any]:
         """The one choice of a completion. The server is told neither to add tokens nor to leave out special ones."""
@@ -156,7 +158,7 @@ class Client:
             choice = dict(choice)
         except (KeyError, TypeError, ValueError):
             raise GenerationError(
-                f"the server at {self.how.url} does not answer as vLLM does: {str(answer)[:200]}. {KEPT}"
+                f"the server at {self.how.url} does not answer as vLLM does: {_quotable(str(answer))[:200]}. {KEPT}"
             ) from None
         if not isinstance(choice.get("token_ids"), list) or not isinstance(choice.get("prompt_token_ids"), list):
             raise GenerationError(f"the server at {self.how.url} returns no token ids; vLLM 0.11 or newer does. {KEPT}")
@@ -256,7 +258,7 @@ class Client:
             with OPENER.open(urllib.request.Request(url + path, data, headers), timeout=wait) as answer:
                 return json.loads(_read(answer, wait))
         except urllib.error.HTTPError as error:
-            said = error.read(2000).decode("utf-8", "replace")
+            said = _quotable(error.read(QUOTED).decode("utf-8", "replace"))
             if error.code in (401, 403):
                 raise GenerationError(
                     f"the server at {url} refuses ({error.code}): set RACVIZ_VLLM_API_KEY to its key."
@@ -279,6 +281,11 @@ class Client:
             raise _TryAgain(
                 f"no server answers at {url}: {reason}; start it with `vllm serve MODEL`, or give its address"
             ) from None
+
+
+def _quotable(said: str) -> str:
+    """What a server said, without keys: taken out before it is cut, since half a key is not known for one."""
+    return message(said if len(said) < QUOTED // 4 else said[: -QUOTED // 4])
 
 
 def _read(answer: Any, seconds: float) -> bytes:

@@ -118,6 +118,7 @@ class Workers:
             room = min(-(-longest // ROOM) * ROOM, self.loaded.reach)  # so that a longer prompt seldom needs another engine
             self._start(max(longest, self.how.max_model_len or room))
         stops = sorted(stop_ids(self.loaded))
+        vocabulary = len(self.loaded.model.get_input_embeddings().weight)
         self.calls += 1  # ids carry it, so that rows of a call that was broken off are not taken for rows of this one
         waiting: dict[str, tuple[int, Worker]] = {}
         for index, r in enumerate(requests):
@@ -138,7 +139,7 @@ class Workers:
                     raise GenerationError(
                         "vLLM continued another prompt than was sent; report this as a bug of racviz or of this vLLM."
                     )
-                yield index, completion_of(line["ids"], line["reason"], line["stop_reason"])
+                yield index, completion_of(line["ids"], line["reason"], line["stop_reason"], vocabulary)
         if failed:  # after what the other workers were at
             worker, line = failed[0]
             self._fail(worker, line)

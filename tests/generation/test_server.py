@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -304,6 +305,54 @@ def test_each_retry_is_told(tiny, served, monkeypatch):
     served.faults[:] = [None] * 4 + [503]
     with pytest.warns(UserWarning, match=r"failed with 503.*asking again \(1 of 5\)"):
         rows_of(tiny, served)
+
+
+@pytest.mark.parametrize("code", [400, 401, 503, 302, 200])
+@pytest.mark.parametrize("before", [0, 190, 99_990])
+def test_a_server_that_repeats_the_request_does_not_show_the_key(tiny, served, monkeypatch, code, before):
+    """An error page with the headers of the request: whole, encoded, or cut in the middle of the key."""
+    from urllib.parse import quote
+
+    key = "a-secret+key/of=some-length"
+    monkeypatch.setenv("RACVIZ_VLLM_API_KEY", key)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+
+    def repeats(self, body, _=200, real=Handler.answer):
+        if self.command == "GET":
+            return real(self, body)
+        heard = self.headers["Authorization"]
+        text = "." * before + f"{heard} {heard.upper()} {quote(heard)} {json.dumps(dict(self.headers))}"
+        real(self, json.dumps({"error": text, "headers": dict(self.headers)}).encode(), code)
+
+    monkeypatch.setattr(Handler, "answer", repeats)
+    with pytest.raises(GenerationError) as caught, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        rows_of(tiny, served, "?retries=1&verify=false")
+    seen = " ".join(
+        [str(caught.value), repr(caught.value.__cause__), repr(caught.value.args), *(str(each.message) for each in warned)]
+    )
+    assert "a-secret" not in seen.lower() and "a-sec" not in seen.lower() and served.url in seen
+
+
+@pytest.mark.parametrize("last", [10**9, -1, 10**30, 7, 5.0])
+def test_a_token_that_stopped_it_is_one_that_stops(tiny, served, monkeypatch, last):
+    """A server's word for the last token is held against the tokens that end an answer; what is not a whole number names none."""
+    real = Handler.complete
+    told = dict(token_ids=[5, 6], finish_reason="stop", stop_reason=last)
+    monkeypatch.setattr(Handler, "complete", lambda self, body: real(self, body) | told)
+    if isinstance(last, int):
+        with pytest.raises(GenerationError):
+            rows_of(tiny, served, "?verify=false")
+    else:
+        assert {row.output_ids for row in rows_of(tiny, served, "?verify=false").values()} == {(5, 6)}
+
+
+@pytest.mark.parametrize("ids, last", [([5, 100], None), ([5], 100), ([-1], None), ([5], -1), ([10**30], None)])
+def test_ids_of_a_worker_are_held_against_the_vocabulary(ids, last):
+    assert completion_of([5, 99], "stop", None, 100).output_ids == (5, 99)
+    assert completion_of([5], "stop", 99, 100).output_ids == (5, 99)
+    with pytest.raises(GenerationError):
+        completion_of(ids, "stop", last, 100)
 
 
 @pytest.mark.parametrize(
