@@ -74,8 +74,7 @@ class LoadedModel:
     def reach(self) -> int:
         """The longest sequence that is generated: the context, or for longrope the original length.
 
-        Past it the whole sequence is rotated by other frequencies, keys and values from before no longer fit, and transformers and
-        vLLM each continue in a way of their own.
+        Past it the whole sequence is rotated by other frequencies, and keys and values from before no longer fit.
         """
         return min(self.context, length_switch(self.model.config) or self.context)
 
