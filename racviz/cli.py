@@ -8,6 +8,7 @@ import typer
 from racviz.cli_runs import cache, demo, explore, report, results, sweep
 from racviz.console import Commands, ready, told, writable
 from racviz.errors import ParameterError
+from racviz.printable import message
 
 app = typer.Typer(
     name="racviz", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -91,7 +92,7 @@ def traces(
     ended = sum(t.finish_reason == "stop" for t in made)
     print(f"{len(made)} traces, {sum(len(t.output_ids) for t in made):,} tokens, {ended} ended by themselves: {out}")
     if made.summary is not None:
-        print(made.summary)
+        print(message(made.summary))
 
 
 @app.command()

@@ -47,7 +47,7 @@ def report(
         asked[each] |= {"problems": reports.all_problems(each, asked[each])} if full else {}
     for each, given in asked.items() if dry_run else ():
         plan = reports.plan_report(each, given, on=on, expected_tokens=expected_tokens)
-        print("\n".join([f"{each}:" if all_ else "", *plan.lines()]).strip())
+        print("\n".join([f"{each}:" if all_ else "", *map(message, plan.lines())]).strip())
         failed |= {} if plan.right else {each: "its plan has something that is not right"}
     if not dry_run:
         with reports.Kernels(len(asked)) as kernels:

@@ -87,9 +87,9 @@ def redacted(text: str) -> str:
     return text
 
 
-def message(text: str) -> str:
+def message(text: object) -> str:
     """A message that may quote anything: no secrets, no hidden characters, no endless words; lines stay lines."""
-    text = redacted(text)
+    text = redacted(str(text))
     text = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda found: _shortened(found[0], LONGEST_WORD // 2), text)
     return HIDDEN.sub(_escaped, _shortened(text, LONGEST))
 

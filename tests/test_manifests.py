@@ -184,3 +184,33 @@ def test_the_user_s_model_takes_the_place_of_the_manifest_s():
         and refusals(honest | {"model": "x/y"}, None)
         and not refusals(honest | {"model": "x/y"}, "z")
     )
+
+
+@pytest.mark.parametrize("label", [{"mode": "../../../away"}, {"mode": "/away"}, {"sparsity": "half"}, {"method": "other"}])
+def test_labels_of_a_file_name_no_other_file(run, tmp_path, label):
+    """Errors of another metric are written into the run's folder, under a name that their label makes."""
+    folder = run()
+    (path,) = (folder / "errors").iterdir()
+    ReconstructionErrors(frame_of(rows=4, longest=12), dict(sparsity=0.5, method="sparsegpt", mode="one-pass") | label).save(
+        path
+    )
+    session = use(folder)
+    assert set(session.runs.models) <= {"dense"} and not session.runs.pending
+    assert not list(tmp_path.rglob("*away*"))
+
+
+def test_names_from_files_reach_the_terminal_as_text(run, capsys, monkeypatch):
+    from typer.testing import CliRunner
+
+    from racviz.cli import app
+
+    folder = run(model="/x\x1b]0;owned\x07")
+    (path,) = (folder / "errors").iterdir()
+    frame = frame_of(rows=4, longest=12).rename(columns={"e_rac": "e_\x1b[31mred", "e_prompt": "e_" + "x" * 5000})
+    ReconstructionErrors(frame, {}).save(path)
+    (folder / "errors" / "bad\x1b[2J.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr("racviz.explorer.server.Server.serve", lambda self: None)
+    told = CliRunner().invoke(app, ["explore", str(folder), "--no-browser"])
+    assert told.exit_code == 0, told.output
+    assert "\x1b" not in told.output and "\x07" not in told.output and r"\x1b[31mred" in told.output and len(told.output) < 5000
+    assert "bad" in told.output and "--model" in told.output

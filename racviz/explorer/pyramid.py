@@ -35,6 +35,7 @@ from racviz.explorer.columns import read_columns
 from racviz.explorer.summing import DENSE, UNUSABLE, file_of, levels, shifted, write_levels, write_pyramid
 from racviz.explorer.sums import NAME, Checked, Damaged, lost, unsealed, write_sums
 from racviz.files import regular_file
+from racviz.printable import shown
 from racviz.store import explained
 
 __all__ = ["DENSE", "UNUSABLE", "Pyramid", "levels", "make_pyramid", "open_pyramid", "shifted"]
@@ -136,7 +137,9 @@ class Pyramid:
         if "anew" not in self._kept:
             if self.artefact is None or self.replaced:
                 raise lost(self.artefact)
-            warnings.warn(f"the explorer's sums of {self.artefact} were damaged on disk; they are made again.", stacklevel=2)
+            warnings.warn(
+                f"the explorer's sums of {shown(self.artefact)} were damaged on disk; they are made again.", stacklevel=2
+            )
             made = make_pyramid(*read_columns(self.artefact), self.meta["made_of"])
             if made.meta["sequences"] != self.meta["sequences"]:
                 raise lost(self.artefact)
@@ -227,7 +230,7 @@ def open_pyramid(path: str | Path) -> Pyramid:
     except OSError:
         pass  # none, or one that one may not read
     except Damaged as error:
-        warnings.warn(f"the explorer's sums of {path} are damaged ({error}); they are made again.", stacklevel=2)
+        warnings.warn(f"the explorer's sums of {shown(path)} are damaged ({error}); they are made again.", stacklevel=2)
         shutil.rmtree(folder, ignore_errors=True)
     columns, label = read_columns(path)
     try:

@@ -228,11 +228,16 @@ def _embedded_problems(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cells(columns: Sequence[Column], parameters: Mapping[str, Any]) -> dict[str, tuple[str, float, str | None]]:
     """Source, sparsity and mode of the columns whose models the study makes, by label."""
+    from racviz.pruning import MODES
+
     labels = {column.label: (column.name, column.pyramid.meta["label"]) for column in columns}
     return {
         shown: (name, label["sparsity"], label.get("mode"))
         for shown, (name, label) in labels.items()
-        if name in parameters["sources"] and "sparsity" in label and label.get("method") == parameters["method"]
+        if name in parameters["sources"]
+        and isinstance(label.get("sparsity"), int | float)  # files are named by it and by the mode
+        and label.get("mode") in (None, *MODES)
+        and label.get("method") == parameters["method"]
     }
 
 

@@ -20,6 +20,7 @@ from racviz.errors import DataError, check
 from racviz.interchange.rows import Reader, Rollout, content_hash
 from racviz.interchange.summary import Allowed, BadRows, ImportSummary, summary_of
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.printable import message
 from racviz.problems import FIELDS
 from racviz.tables import Table, file_rows, folder_rows, hub_rows
 from racviz.traces import Trace, Traces
@@ -192,7 +193,7 @@ class _Import:
         """Warn of skipped rows, empty generations, missing thoughts and unknown problems."""
         loaded, level = self.reader.loaded, 3
         if summary.skipped:
-            first = "\n".join(summary.examples)
+            first = message("\n".join(summary.examples))  # they quote the file
             warnings.warn(
                 f"{self.name}: {summary.skipped:,} of {summary.rows:,} rows were skipped, since they are no traces:\n{first}",
                 stacklevel=level,
