@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.errors import DataError, reason_of
 
 CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")
 POINTER = b"version https://git-lfs"
@@ -138,7 +138,7 @@ def check_savable(loaded: Any) -> None:
         except OSError:
             raise
         except Exception as error:  # transformers checks more when it saves than when it loads
-            first = (str(error) or type(error).__name__).strip().split("\n")[0]
+            first = reason_of(error)
             raise DataError(
                 f"{loaded.name!r} could not be saved after pruning: {first}. Mend its config.json or tokenizer_config.json first."
             ) from error

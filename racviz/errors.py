@@ -70,3 +70,11 @@ def check(condition: bool, parameter: str, got: object, allowed: str) -> None:
     """Raise a ParameterError that names the parameter, what was got and what is allowed, unless `condition` holds."""
     if not condition:
         raise ParameterError(f"{parameter} must be {allowed}; not {got!r}.")
+
+
+def reason_of(error: BaseException) -> str:
+    """Another library's error in one line: its kind where its text is no sentence, and all of its lines, shortened."""
+    text = " ".join(str(error).split())
+    if len(text) > 400:
+        text = f"{text[:300]} … {text[-80:]}"
+    return text if text.count(" ") > 2 else f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -3,6 +3,7 @@
 A list of several values is one key: all of them are wanted, in any order.
 """
 
+import ast
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from racviz.errors import DataError
 from racviz.jsonrows import Written
 
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
+QUOTED_LIST = re.compile(r"\s*\[\s*['\"]")
 BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 LONGEST = 80
 """Characters of a solution that may be an answer itself."""
@@ -39,12 +41,25 @@ def key_text(value: Any, column: str, where: str) -> str:
         For an object, bytes that are not text, a list with a missing value, and lists of several in a list of several.
     """
     value = plain(value)
+    if isinstance(value, str) and (texts := _written_list(value)) is not None:
+        value = texts
     if isinstance(value, list):
         return _list_text(value, column, where)
     text = scalar_text(value)
     if text is None:
         raise refused(value, column, where)
     return text
+
+
+def _written_list(text: str) -> list[Any] | None:
+    """The list that a text is, as tables without lists write it: `['1', '2']`; None for other texts, such as the interval `[1, 2]`."""
+    if not QUOTED_LIST.match(text) or len(text) > 10_000:
+        return None
+    try:
+        values = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return values if isinstance(values, list) and all(isinstance(each, str) for each in values) else None
 
 
 def plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ import torch
 
 from racviz.architecture import auto_class, check_decoder, context_of, length_switch
 from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
-from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, unknown
+from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, reason_of, unknown
 from racviz.files import INCOMPLETE, is_regular
 from racviz.printable import placeless
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
@@ -74,8 +74,7 @@ class LoadedModel:
     def reach(self) -> int:
         """The longest sequence that is generated: the context, or for longrope the original length.
 
-        Past it the whole sequence is rotated by other frequencies, keys and values from before no longer fit, and transformers and
-        vLLM each continue in a way of their own.
+        Past it the whole sequence is rotated by other frequencies, and keys and values from before no longer fit.
         """
         return min(self.context, length_switch(self.model.config) or self.context)
 
@@ -172,7 +171,7 @@ def load_model(
     except Exception as error:  # transformers raises of every kind for files that are not what they should be
         if type(error).__name__ == "SafetensorError":
             raise DataError(f"the weights in {name!r} are damaged: {error}. Copy the checkpoint again.") from error
-        first = (str(error) or type(error).__name__).strip().split("\n")[0]
+        first = reason_of(error)
         where = f"the folder {name!r}" if commit is None else f"the model {name!r}"
         raise DataError(f"{where} is not a checkpoint that transformers can load: {first}") from error
     check_decoder(model, name)
@@ -227,7 +226,7 @@ def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        first = str(error).strip().split("\n")[0]
+        first = reason_of(error)
         raise ParameterError(
             f"device must be 'auto', 'cpu', 'cuda' or another that torch has here; not {device!r}: {first}"
         ) from error

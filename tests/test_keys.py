@@ -263,3 +263,21 @@ def test_a_plan_shows_them_too(tmp_path):
     load(tmp_path, '{"problem": "?", "answer": null}')
     without = plan_report("table5", given, on="a100")
     assert not without.keys and not without.right
+
+
+@pytest.mark.parametrize(
+    "cell, wanted",
+    [("['1', '2']", "1, 2"), ('["50"]', "50"), ("[1, 2]", "[1, 2]"), ("['a', 'b'", "['a', 'b'"), ("['1', 2]", "['1', 2]"), ("[]", "[]")],
+)  # fmt: skip
+def test_lists_that_a_table_holds_as_text(cell, wanted):
+    assert key_text(cell, "answer", "row 1") == wanted
+
+
+def test_the_number_of_a_choice_is_no_key(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"question": "p", "choices": ["a", "b"], "answer": 1}\n')
+    with pytest.raises(DataError, match="choices"):
+        load_problems(path)
+    assert load_problems(f"{path}?answer=answer")[0].answer == "1", "said to be the answer itself"
+    path.write_text('{"question": "p", "choices": ["a", "b"], "answer": "B"}\n')
+    assert load_problems(path)[0].answer == "B"

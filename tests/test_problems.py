@@ -201,7 +201,7 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="absent.jsonl does not exist"):
         load_problems(tmp_path / "absent.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
-    with pytest.raises(DataError, match="folder.jsonl does not exist"):
+    with pytest.raises(DataError, match="folder.jsonl is a folder"):
         load_problems(tmp_path / "folder.jsonl")
 
 

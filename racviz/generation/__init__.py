@@ -19,6 +19,10 @@ BACKENDS = ("hf", "vllm")
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
+LEAST_TEMPERATURE = 1e-30
+"""Smaller ones are zero in 32 bits, by which no logit can be divided."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How to sample.
@@ -41,7 +45,8 @@ class Sampling:
             "an integer >= 1",
         )
         number = isinstance(self.temperature, int | float) and 0 <= self.temperature < float("inf")
-        check(number, "temperature", self.temperature, "a number >= 0 (0 is greedy)")
+        number = number and (self.temperature == 0 or self.temperature >= LEAST_TEMPERATURE)
+        check(number, "temperature", self.temperature, f"0 (greedy), or a number from {LEAST_TEMPERATURE:g} on")
         check(isinstance(self.top_p, int | float) and 0 < self.top_p <= 1, "top_p", self.top_p, "a number in (0, 1]")
         check(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer >= 0")
 
@@ -189,18 +194,23 @@ def generate(
     check(batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
     if isinstance(backend, str):
         check_backend(backend)
-    _check_requests(loaded, requests, sampling)
+    _check_requests(loaded, requests, sampling, (backend if isinstance(backend, str) else backend.name) == "hf")
     return _generate(loaded, requests, sampling, batch_size, backend)
 
 
-def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling) -> None:
-    """Raise DataError for a prompt that the model cannot read or continue so far, before any is continued."""
+def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling, here: bool) -> None:
+    """Raise DataError for a prompt that the model cannot read or continue so far, before any is continued.
+
+    here: by transformers, which would go on beyond the context; vLLM refuses that itself.
+    """
     from racviz.conformance import check_tokens
 
     for request in requests:
+        if not request.prompt_ids:
+            raise DataError(f"the prompt {request.name!r} is empty; a prompt has at least one token.")
         check_tokens(loaded, request.prompt_ids, f"the prompt {request.name!r}")
         longest = len(request.prompt_ids) + sampling.max_new_tokens
-        if longest > loaded.reach:
+        if longest > loaded.reach and (here or loaded.reach < loaded.context):
             raise DataError(
                 f"the prompt {request.name!r} has {len(request.prompt_ids)} tokens, with max_new_tokens={sampling.max_new_tokens} "
                 f"{longest}, which exceeds {loaded.limit}; lower max_new_tokens or leave it out."

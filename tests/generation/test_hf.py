@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import GenerationConfig
 
-from racviz.errors import ParameterError
+from racviz.errors import DataError, ParameterError
 from racviz.generation import BACKENDS, Completion, Request, Sampling, generate, hf
 from racviz.generation.hf import choose, stop_ids
 
@@ -339,3 +339,13 @@ def test_a_large_vocabulary_is_not_sorted_whole_and_draws_the_same(top_p, sharpn
     fast = room.choose(logits, Sampling(top_p=top_p), uniform)
     monkeypatch.setattr(room, "HEAD", 10_000)
     assert torch.equal(fast, room.choose(logits, Sampling(top_p=top_p), uniform))
+
+
+def test_a_prompt_of_no_token_is_refused(tiny):
+    with pytest.raises(DataError, match="'mine' is empty"):
+        list(generate(tiny, [Request((), "mine")], Sampling(4)))
+
+
+def test_a_temperature_that_is_zero_in_32_bits_is_refused():
+    with pytest.raises(ParameterError, match="temperature"):
+        Sampling(4, temperature=1e-320)
