@@ -73,6 +73,16 @@ def plain(value: Any) -> Any:
     return value
 
 
+def refuse_number_of_choice(value: Any, column: str, where: str, row: Mapping[str, Any]) -> None:
+    """Raise DataError for a number beside choices, which may be one of them or its place."""
+    options = next((name for name in row if str(name).lower() in ("choices", "options") and plain(row[name])), None)
+    if options is not None and isinstance(value, int | Written) and not isinstance(value, bool):
+        raise DataError(
+            f"{where}: {column!r} is {scalar_text(value)!s:.40} beside {options!r}: the number of a choice, or the answer itself? Write the "
+            f"letter or the text, or pass ?answer={column} where it is the answer itself."
+        )
+
+
 def is_missing(value: Any) -> bool:
     """True for null, NaN, an empty text and an empty list."""
     value = plain(value)
