@@ -11,6 +11,7 @@ from typing import Any
 from racviz import hub
 from racviz.errors import DataError, ParameterError, check, unknown
 from racviz.keys import (
+    difficulty_of,
     final_answer,
     is_missing,
     is_worked,
@@ -247,7 +248,7 @@ def problem_of(
         values.pop("difficulty", None)  # a word there
     if "answer" in values:
         values["answer"] = _key(values["answer"], names["answer"], where, row, "answer" in (columns or {}))
-    values["difficulty"] = _difficulty(values.get("difficulty"), where, "difficulty" in (columns or {}))
+    values["difficulty"] = difficulty_of(values.get("difficulty"), where, "difficulty" in (columns or {}))
     if instruction is not None:
         values["instruction"] = instruction
     if isinstance(values.get("tests"), list | dict):
@@ -299,16 +300,6 @@ def _key(value: Any, column: str, where: str, row: Mapping[str, Any], asked: boo
     text = key_text(value, column, where)
     key = final_answer(text, worked=column == "solution")
     return "" if column == "solution" and not asked and key == text and is_worked(text) else key
-
-
-def _difficulty(value: Any, where: str, asked: bool) -> int:
-    """A number; 0 for a column with words in it that nobody asked for."""
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError, OverflowError) as error:
-        if asked:
-            raise DataError(f"{where}: 'difficulty' must be an integer; not {value!r}.") from error
-        return 0
 
 
 def _asked(prompt: Any, where: str) -> Any:
