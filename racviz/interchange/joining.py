@@ -39,8 +39,8 @@ class Response:
     text: str
     thought: bool
     """True if it holds a thought."""
-    finished: bool
-    """False for a thought without its end."""
+    finished: bool | None
+    """False for a thought without its end; None where that depends on whether the prompt opened one."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Joiner:
             return self._converted(own, text)
         field = self._chosen(fields, column)
         if field is None:
-            return self._converted(own, text) if own is not None else Response(text, False, not self.form.opened)
+            return self._converted(own, text) if own is not None else Response(text, False, None)
         name, thought = field.name, str(field.value)
         return self._joined(name, thought, own.answer if own is not None and own.ended else "" if own is not None else text)
 

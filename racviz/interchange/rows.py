@@ -75,6 +75,16 @@ class Reader:
         """The number of token ids that both the tokenizer and the embeddings know."""
         return min(self.loaded.model.get_input_embeddings().weight.shape[0], len(self.loaded.tokenizer))
 
+    @cached_property
+    def ends(self) -> tuple[str, ...]:
+        """The texts of the control tokens that end a response."""
+        from racviz.generation.hf import stop_ids
+
+        tokenizer = self.loaded.tokenizer
+        ids = sorted(token for token in stop_ids(self.loaded) if 0 <= token < len(tokenizer))
+        control = set(self.prompts.controls)
+        return tuple(text for text in map(tokenizer.decode, ids) if text.strip() and text in control)
+
     def rollouts(self, row: Mapping[str, Any]) -> tuple[list[Rollout], int]:
         """The rollouts of a row, and the number of its generations that are null or empty.
 
@@ -263,12 +273,30 @@ class Reader:
             raise DataError(f"{column or 'its answer'} holds no text: it is empty, or null.")
         return rollouts, len(answers) - len(rollouts)
 
+    def _without_end(self, text: str) -> tuple[str, str]:
+        """A text before its end token, and that token; empty where it has none. Raises DataError for text that goes on after it."""
+        there = [(text.index(token), token) for token in self.ends if token in text]
+        if not there:
+            return text, ""
+        place, end = min(there)
+        rest = text[place:]
+        for token in self.ends:
+            rest = rest.replace(token, "")
+        if rest.strip():
+            raise DataError(f"its answer goes on after the end token {end}, with {shown(rest.strip())}.")
+        return text[:place], end
+
     def _rollout(self, prompt: "_Prompt", answer: Answer, parts: Sequence[Field], column: str, whole: bool) -> Rollout:
         """A rollout of text. whole: an answer is a whole turn, so that it ended unless the row or its thought says otherwise."""
         fields = [*self.joiner.thoughts(answer.earlier), *answer.fields, *parts]
         response = self.joiner.response(answer.text, fields, column)
-        reason = "stop" if whole and not answer.said and response.finished else answer.reason
-        ids = render_response(self.loaded.tokenizer, response.text, prompt.form, ended=reason == "stop")
+        finished = not prompt.form.opened if response.finished is None else response.finished
+        reason = "stop" if whole and not answer.said else answer.reason
+        if reason == "stop" and not finished:
+            reason = None  # whatever the row says, a thought without its end gets no end token
+        text, end = self._without_end(response.text)
+        ended = finished and not end and reason == "stop"
+        ids = render_response(self.loaded.tokenizer, text + end * finished, prompt.form, ended=ended)
         thought = response.thought or (prompt.form.opened and reason == "length")
         return Rollout(prompt.ids, ids, prompt.text, True, reason, thought)
 
