@@ -339,7 +339,19 @@ def test_a_column_of_thoughts_is_named_or_ignored(tiny, tmp_path):
         (dict(problem=QUESTION, response=None, reasoning="hmm"), "unknown", "<think>hmm"),
         (dict(problem=QUESTION, response="", reasoning="hmm"), "unknown", "<think>hmm"),
         (dict(messages=[USER, assistant(content="<|begin_of_thought|>hmm")]), "unknown", "<think>hmm"),
-        (dict(messages=[USER, assistant(content="<think>hmm")], finish_reason="stop"), "stop", "<think>hmm<eos>"),
+        (dict(messages=[USER, assistant(content="<think>hmm")], finish_reason="stop"), "unknown", "<think>hmm"),
+        (dict(problem=QUESTION, response="<think>hmm", finish_reason="stop"), "unknown", "<think>hmm"),
+        (dict(problem=QUESTION, response="<think>hmm<eos>"), "unknown", "<think>hmm"),
+        (dict(problem=QUESTION, generations=["<think>hmm"], finish_reasons=["stop"]), "unknown", "<think>hmm"),
+        (dict(messages=[USER, assistant(content="", reasoning_content="hmm")], finish_reason="stop"), "unknown", "<think>hmm"),
+        (
+            dict(
+                prompt=QUESTION,
+                choices=[{"message": dict(role="assistant", content="", reasoning="hmm"), "finish_reason": "stop"}],
+            ),
+            "unknown",
+            "<think>hmm",
+        ),
         (dict(messages=[USER, assistant(content="<think>hmm")], finish_reason="length"), "length", "<think>hmm"),
         (
             dict(
@@ -415,3 +427,127 @@ def test_white_space_around_a_thought_is_the_template_s(tiny):
     for thought, answer in [(THOUGHT, "7"), (f"\n{THOUGHT}\n", "\n\n7")]:
         (trace,) = import_traces([dict(messages=[USER, assistant(content=answer, reasoning=thought)])], spaced)
         assert decoded(tiny, trace)[1] == f"<think>\n{THOUGHT}\n</think>\n\n7<eos>"
+
+
+# --- turns in a row, earlier turns -------------------------------------------------------------------------------------
+
+SPELT = [dict(content=None, reasoning_content="h"), dict(content="<think>h</think>"), dict(content="", reasoning="h")]
+
+
+@pytest.mark.parametrize("first", SPELT)
+def test_a_thought_in_a_turn_of_its_own_is_joined_to_the_next(tiny, first):
+    for row in (
+        dict(messages=[USER, assistant(**first), assistant()]),
+        dict(prompt=QUESTION, completion=[assistant(**first), assistant()]),
+    ):
+        (trace,) = import_traces([row], tiny)
+        assert decoded(tiny, trace) == (PROMPT, "<think>h</think>7<eos>") and trace.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("first", [dict(content="6"), dict(content="<think>h</think>6"), dict(content="<think>h"), dict(content="")])
+def test_two_answers_in_a_row_are_refused_by_name(tiny, first):
+    chat = [USER, assistant(**first), assistant()]
+    for messages in (chat, [*chat, USER, assistant()], [*chat[:2], dict(role="reasoning", content="h")]):
+        with pytest.raises(DataError, match=r"row 1: messages\[1\] and the turn after it"):
+            import_traces([dict(messages=messages)], tiny)
+    with pytest.raises(DataError, match=r"messages\[1\] .*reasoning.* hold different thoughts"):
+        import_traces([dict(messages=[USER, assistant(content=None, cot="h"), assistant(reasoning="g")])], tiny)
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        [assistant(content="<think>a</think>7")],
+        [assistant(reasoning_content="a")],
+        [assistant(content=[{"type": "thinking", "thinking": "a"}, {"type": "text", "text": "7"}])],
+        [dict(role="assistant", channel="analysis", content="a"), assistant(channel="final")],
+        [assistant(content=None, reasoning="a"), assistant()],
+    ],
+)
+def test_an_earlier_thought_is_treated_alike_in_every_spelling(tiny, earlier):
+    row = dict(messages=[USER, *earlier, dict(role="user", content="+ 1?"), assistant(content="8", reasoning_content="b")])
+    (trace,) = import_traces([row], tiny)
+    assert decoded(tiny, trace) == (
+        f"<bos><user>{QUESTION}<assistant><think>a</think>7<eos><user>+ 1?<assistant>",
+        "<think>b</think>8<eos>",
+    )
+    (trace,) = import_traces([row], with_template(tiny, OPENED))
+    assert decoded(tiny, trace)[0] == f"<bos><user>{QUESTION}<assistant>7<eos><user>+ 1?<assistant><think>\n"
+
+
+def test_an_earlier_thought_that_cannot_be_joined_is_refused_by_name(tiny):
+    plain = copy.copy(tiny)
+    plain.thinking = PLAIN
+    row = dict(messages=[USER, assistant(reasoning_content="a"), USER, assistant(content="8")])
+    with pytest.raises(DataError, match="reasoning_content holds a thought, but 'random' has no markers"):
+        import_traces([row], plain)
+
+
+# --- calls of tools, refusals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["tool_calls", "function_call"])
+@pytest.mark.parametrize("beside", [dict(), dict(content=None), dict(content=None, reasoning_content="h"), dict(reasoning="h")])
+def test_a_call_of_a_tool_is_refused_whatever_stands_beside_it(tiny, key, beside):
+    call = assistant(**beside) | {key: [{"id": "1"}] if key == "tool_calls" else {"name": "f"}}
+    for messages in ([USER, call], [USER, call, USER, assistant()]):
+        with pytest.raises(DataError, match=rf"messages\[1\] calls a tool \({key}\)"):
+            import_traces([dict(messages=messages)], tiny)
+    for nothing in (None, [], {}):
+        assert decoded(tiny, import_traces([dict(messages=[USER, assistant(**{key: nothing})])], tiny)[0])[1] == "7<eos>"
+
+
+@pytest.mark.parametrize("beside", [dict(), dict(content=None), dict(content=None, reasoning_content="h")])
+def test_a_refusal_is_not_dropped(tiny, beside):
+    with pytest.raises(DataError, match=r"messages\[1\] holds a refusal"):
+        import_traces([dict(messages=[USER, assistant(refusal="no", **beside)])], tiny)
+    assert decoded(tiny, import_traces([dict(messages=[USER, assistant(refusal=None)])], tiny)[0])[1] == "7<eos>"
+
+
+# --- efforts, end tokens -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["high", "low", "medium", "minimal", "none", "High"])
+@pytest.mark.parametrize("name", ["reasoning", "thinking"])
+def test_a_level_of_effort_is_no_thought(tiny, level, name):
+    for row, output in [
+        (dict(messages=[USER, assistant(**{name: level})]), "7<eos>"),
+        ({"messages": [USER, assistant()], name: level}, "7<eos>"),
+        ({"problem": QUESTION, "response": "7", name: level}, "7"),
+        ({"messages": [USER, assistant(reasoning_content=THOUGHT)], name: level}, WHOLE + "<eos>"),
+        ({"prompt_ids": [5], "output_ids": [40], "problem": QUESTION, name: level}, tiny.tokenizer.decode([40])),
+    ]:
+        assert decoded(tiny, import_traces([row], tiny)[0])[1] == output
+    (trace,) = import_traces([dict(messages=[USER, assistant(reasoning_content=f"{level} it is")])], tiny)
+    assert decoded(tiny, trace)[1] == f"<think>{level} it is</think>7<eos>"
+
+
+@pytest.mark.parametrize("text", ["7", "7<eos>", "7<eos><eos>", "7<eos>\n", "7<eos> <eos>\n<eos>"])
+def test_an_answer_has_one_end_token(tiny, text):
+    for row in (
+        dict(messages=[USER, assistant(content=text, reasoning=THOUGHT)]),
+        dict(problem=QUESTION, response=f"<think>{THOUGHT}</think>{text}", finish_reason="stop"),
+    ):
+        (trace,) = import_traces([row], tiny)
+        assert decoded(tiny, trace)[1] == WHOLE + "<eos>" and trace.finish_reason == "stop"
+    (trace,) = import_traces([dict(problem=QUESTION, response=f"<think>{THOUGHT}</think>{text}")], tiny)
+    ended = "<eos>" in text
+    assert decoded(tiny, trace)[1] == WHOLE + "<eos>" * ended and trace.finish_reason == ("stop" if ended else "unknown")
+
+
+@pytest.mark.parametrize("text", ["7<eos>junk", "7<eos>junk<eos>", "<think>a<eos>b</think>7", "7<eos><user>"])
+def test_text_after_an_end_token_is_refused_by_name(tiny, text):
+    for row in (dict(messages=[USER, assistant(content=text)]), dict(problem=QUESTION, response=text, finish_reason="length")):
+        with pytest.raises(DataError, match="row 1: .*goes on after the end token <eos>"):
+            import_traces([row], tiny)
+
+
+def test_a_thought_that_the_prompt_opened_gets_no_end_token_without_its_end(tiny):
+    opened = with_template(tiny, OPENED)
+    for row, prompt, output, finish in [
+        (dict(problem=QUESTION, response="hmm", finish_reason="stop"), f"{PROMPT}<think>\n", "hmm", "unknown"),
+        (dict(prompt=PROMPT, response="7", finish_reason="stop"), PROMPT, "7<eos>", "stop"),
+        (dict(prompt=f"{PROMPT}<think>\n", response="hmm", finish_reason="length"), f"{PROMPT}<think>\n", "hmm", "length"),
+    ]:
+        (trace,) = import_traces([row], opened)
+        assert (*decoded(tiny, trace), trace.finish_reason) == (prompt, output, finish)

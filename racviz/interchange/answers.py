@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from racviz.errors import DataError
-from racviz.interchange.thoughts import ROLES, Field, blocks_of, fields_of, is_blank, shown, thought_text
+from racviz.interchange.thoughts import NESTED, ROLES, Field, blocks_of, fields_of, is_blank, shown, thought_text
 
 SPEAKERS = {
     "human": "user",
@@ -22,6 +22,8 @@ CUT = ("length", "max_tokens", "max_length", "max_output_tokens", "incomplete", 
 REASONS = ("finish_reason", "stop_reason", "done_reason", "finishReason", "stopReason")
 CONTENTS = ("content", "value", "text", "parts", "generated_text", "output_text", "response", "answer", "answer_content")
 """Fields of a message that hold its text."""
+CALLS = ("tool_calls", "function_call")
+"""Fields of a message that call tools."""
 ENVELOPES = ("message", "body", "response")
 """Objects around a message, in the responses of APIs."""
 
@@ -35,6 +37,8 @@ class Answer:
     reason: Any = None
     said: bool = False
     """True where the row has a reason, be it null."""
+    earlier: tuple[tuple[str, "Answer"], ...] = ()
+    """Turns of the assistant right before it, with their names; only thoughts can be joined to it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Turn:
     thinks: bool = False
     """True for a turn that is a thought itself."""
     channel: str = ""
+    name: str = ""
+    """Its place, for messages."""
 
 
 def reason_of(value: Any) -> str | None:
@@ -73,6 +79,8 @@ def answers_of(name: str, value: Any, chosen: str | None = None) -> list[Answer 
     if isinstance(value, Mapping):
         return _of_object(name, value, chosen)
     if not isinstance(value, list | tuple):
+        if isinstance(value, float) and value != value:
+            raise DataError(f"{name} is NaN, as an empty cell is read, in place of a text.")
         raise DataError(f"no trace in it: {name} must be text, a message or a list of them; not {shown(value)}.")
     objects = [each for each in value if isinstance(each, Mapping)]
     if objects and len(objects) == len(value):
@@ -107,12 +115,11 @@ def _of_object(name: str, value: Any, chosen: str | None) -> list[Answer | None]
 
 
 def message_of(name: str, message: Mapping[str, Any], chosen: str | None = None) -> Answer:
-    """The answer in one message. Raises DataError for one without text and thought."""
+    """The answer in one message. Raises DataError for one without text and thought, for calls of tools and for refusals."""
+    check_message(name, message)
     fields = tuple(fields_of(message, chosen))
     key = next((key for key in CONTENTS if not is_blank(message.get(key))), None)
     if key is None:
-        if message.get("tool_calls") or message.get("function_call"):
-            raise DataError(f"{name} calls a tool (tool_calls) in place of an answer, which is not read.")
         if not fields and not any(isinstance(message.get(key), str) for key in CONTENTS):
             raise DataError(
                 f"{name} needs role and content (or from and value), both texts; it has {', '.join(map(shown, message))}."
@@ -121,6 +128,18 @@ def message_of(name: str, message: Mapping[str, Any], chosen: str | None = None)
     if chosen is not None:
         blocks = blocks if chosen else ()
     return with_reason(Answer(text, (*fields, *blocks)), message)
+
+
+def check_message(name: str, message: Mapping[str, Any]) -> None:
+    """Raise DataError for a message that holds more than text and thought: a call of a tool, a refusal."""
+    for key in CALLS:
+        if not is_blank(message.get(key)):
+            raise DataError(f"{name} calls a tool ({key}), which is not read.")
+    if not is_blank(message.get("refusal")):
+        raise DataError(f"{name} holds a refusal beside its content or in place of it, which is not read.")
+    for key in NESTED:
+        if isinstance(message.get(key), Mapping):
+            check_message(f"{name}.{key}", message[key])
 
 
 def _content(name: str, content: Any) -> tuple[str, tuple[Field, ...]]:
@@ -145,6 +164,7 @@ def turns_of(name: str, turns: Sequence[Any], chosen: str | None = None) -> list
         channel = str(turn.get("channel") or "")
         thinks = role in ROLES or kind == "reasoning" or channel == "analysis"
         if thinks:
+            check_message(where, turn)
             label = f"{where} (a turn of {channel or role})"
             plain = {key: value for key, value in turn.items() if key not in ("role", "from", "channel", "id", "status")}
             thought = "" if is_blank({k: v for k, v in plain.items() if k != "type"}) else thought_text(label, _inner(plain))
@@ -153,7 +173,7 @@ def turns_of(name: str, turns: Sequence[Any], chosen: str | None = None) -> list
             raise DataError(f"{where} is of the channel {shown(channel)}, which is neither a thought nor an answer.")
         else:
             answer = message_of(where, turn, chosen)
-        made.append(Turn(role, answer, thinks, channel))
+        made.append(Turn(role, answer, thinks, channel, where))
     return made
 
 
@@ -163,26 +183,31 @@ def _inner(turn: Mapping[str, Any]) -> Any:
 
 
 def last_answer(turns: Sequence[Turn]) -> Answer | None:
-    """The answer in which a chat ends, with the thoughts of the turns right before it; None where it ends otherwise."""
+    """The answer in which a chat ends, with the turns of the assistant right before it; None where it ends otherwise."""
     begins = begin_of_answer(turns)
-    if begins == len(turns):
-        return None
-    thoughts = tuple(field for turn in turns[begins:] if turn.thinks for field in turn.answer.fields)
+    return joined(turns[begins:]) if begins < len(turns) else None
+
+
+def joined(turns: Sequence[Turn]) -> Answer:
+    """The answer that turns of the assistant in a row make, all of them or all but the last of which are thoughts."""
+    thoughts = tuple(field for turn in turns if turn.thinks for field in turn.answer.fields)
     if len(thoughts) > 1:  # several turns of thought in a row are one
         thoughts = (Field(thoughts[0].name, "".join(str(field.value) for field in thoughts)),)
+    said = [(turn.name, turn.answer) for turn in turns if not turn.thinks]
     if turns[-1].thinks:
-        return Answer("", thoughts)
-    answer = turns[-1].answer
-    return replace(answer, fields=(*thoughts, *answer.fields))
+        return Answer("", thoughts, earlier=tuple(said))
+    answer = said.pop()[1]
+    return replace(answer, fields=(*thoughts, *answer.fields), earlier=tuple(said))
 
 
 def begin_of_answer(turns: Sequence[Turn]) -> int:
     """The index at which the last answer of a chat begins, thoughts included; the number of turns where it does not end in one."""
     k = len(turns)
-    if k and not turns[-1].thinks:
-        if turns[-1].role != "assistant":
-            return k
-        k -= 1
-    while k and turns[k - 1].thinks:
+    while k and speaks(turns[k - 1]):
         k -= 1
     return k
+
+
+def speaks(turn: Turn) -> bool:
+    """True for a turn of the assistant, be it a thought."""
+    return turn.thinks or turn.role == "assistant"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from racviz.errors import DataError
 from racviz.interchange.thoughts import REMEDY, Field, thought_text
@@ -38,8 +39,8 @@ class Response:
     text: str
     thought: bool
     """True if it holds a thought."""
-    finished: bool
-    """False for a thought without its end."""
+    finished: bool | None
+    """False for a thought without its end; None where that depends on whether the prompt opened one."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +105,62 @@ class Joiner:
             return self._converted(own, text)
         field = self._chosen(fields, column)
         if field is None:
-            return self._converted(own, text) if own is not None else Response(text, False, not self.form.opened)
+            return self._converted(own, text) if own is not None else Response(text, False, None)
         name, thought = field.name, str(field.value)
-        if self.form.end is None or self.form.start is None:
-            raise DataError(
-                f"{name} holds a thought, but {self.loaded.name!r} has no markers to join it to the answer; load the model with "
-                f"thinking=…, or {REMEDY}."
-            )
         return self._joined(name, thought, own.answer if own is not None and own.ended else "" if own is not None else text)
 
+    def thoughts(self, earlier: Sequence[tuple[str, Any]]) -> list[Field]:
+        """The thoughts in turns of the assistant right before an answer. Raises DataError for such a turn that is more than a thought."""
+        found = []
+        for name, answer in earlier:
+            own = self._own(answer.text)
+            field = None
+            if own is not None and own.ended and own.thought.strip() and not own.answer.strip():
+                self._same(own, answer.fields)
+                field = Field("its own text", own.thought)
+            elif not answer.text.strip() and not answer.earlier:
+                field = self._chosen(answer.fields, "")
+            if field is None:
+                raise DataError(
+                    f"{name} and the turn after it are both of the assistant, but {name} is not a thought alone; join them into one turn."
+                )
+            found.append(Field(f"{name} ({field.name})", field.value))
+        return found
+
+    def inline(self, text: str, fields: Sequence[Field]) -> str:
+        """The text of an earlier turn with its thought inside, so that the chat template treats all spellings alike.
+
+        Raises DataError, which names the field, for a thought that cannot be joined.
+        """
+        own = self._own(text)
+        if own is not None and own.thought.strip():
+            self._same(own, fields)
+            return text
+        field = self._chosen(fields, "")
+        if field is None:
+            return text
+        thought, answer = str(field.value), own.answer if own is not None else text
+        self._check(field.name, thought)
+        return f"{self.form.start}{thought}{self.form.end}{answer}"
+
     def _joined(self, name: str, thought: str, answer: str) -> Response:
-        if self.form.end in thought or self.form.start in thought:
-            raise DataError(f"{name} holds {self.form.start} or {self.form.end} inside the thought, which would end it early.")
+        self._check(name, thought)
         before, after, between = self.gaps
         joined = self.form.start + ("" if thought[:1].isspace() else before) + thought
         if not answer.strip():
             return Response(joined, True, False)
         joined += ("" if thought[-1:].isspace() else after) + self.form.end
         return Response(joined + ("" if answer[:1].isspace() else between) + answer, True, True)
+
+    def _check(self, name: str, thought: str) -> None:
+        """Raise DataError for a thought that the model's markers cannot hold."""
+        if self.form.end is None or self.form.start is None:
+            raise DataError(
+                f"{name} holds a thought, but {self.loaded.name!r} has no markers to join it to the answer; load the model with "
+                f"thinking=…, or {REMEDY}."
+            )
+        if self.form.end in thought or self.form.start in thought:
+            raise DataError(f"{name} holds {self.form.start} or {self.form.end} inside the thought, which would end it early.")
 
     def _own(self, text: str) -> _Own | None:
         """The thought inside a text, or None."""

@@ -87,11 +87,11 @@ class Prompts:
         for rest in befores:
             run = ""
             while token := max(
-                (token for token in self._tokens if token.strip() and rest.startswith(token)), key=len, default=""
+                (token for token in self.controls if token.strip() and rest.startswith(token)), key=len, default=""
             ):
                 run, rest = run + token, rest.removeprefix(token)
             word = re.match(r"\S*", rest)[0]
-            word = word[: min((word.index(token) for token in self._tokens if token and token in word), default=len(word))]
+            word = word[: min((word.index(token) for token in self.controls if token and token in word), default=len(word))]
             openings += [run + each for each in (ROLES if word in ROLES else (word,)) if run]
         return tuple(openings)
 
@@ -107,7 +107,7 @@ class Prompts:
         return bool(before or after) and len(prompt) > len(before) + len(after) and self._framed(prompt)
 
     @cached_property
-    def _tokens(self) -> list[str]:
+    def controls(self) -> list[str]:
         """Control tokens of the tokenizer."""
         tokenizer = self.loaded.tokenizer
         return [*tokenizer.all_special_tokens, *getattr(tokenizer, "get_added_vocab", dict)()]

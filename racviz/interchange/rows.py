@@ -1,5 +1,6 @@
 """Rollouts out of rows: token ids as they are, texts through the chat template and the model's thinking format."""
 
+import itertools
 import json
 import operator
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,13 @@ from typing import Any
 from racviz.errors import DataError
 from racviz.interchange.answers import (
     Answer,
+    Turn,
     answers_of,
     begin_of_answer,
+    joined,
     last_answer,
     reason_of,
+    speaks,
     turns_of,
     with_reason,
 )  # fmt: skip
@@ -70,6 +74,16 @@ class Reader:
     def size(self) -> int:
         """The number of token ids that both the tokenizer and the embeddings know."""
         return min(self.loaded.model.get_input_embeddings().weight.shape[0], len(self.loaded.tokenizer))
+
+    @cached_property
+    def ends(self) -> tuple[str, ...]:
+        """The texts of the control tokens that end a response."""
+        from racviz.generation.hf import stop_ids
+
+        tokenizer = self.loaded.tokenizer
+        ids = sorted(token for token in stop_ids(self.loaded) if 0 <= token < len(tokenizer))
+        control = set(self.prompts.controls)
+        return tuple(text for text in map(tokenizer.decode, ids) if text.strip() and text in control)
 
     def rollouts(self, row: Mapping[str, Any]) -> tuple[list[Rollout], int]:
         """The rollouts of a row, and the number of its generations that are null or empty.
@@ -172,19 +186,24 @@ class Reader:
             answers = [last_answer(turns)]
         if not begins or not answers:
             raise DataError("its chat does not end in an answer of the assistant.")
-        before = [self._as_turn(turn) for turn in turns[:begins] if not turn.thinks]
+        before = self._history(turns[:begins])
         ids = self.prompts.with_system(before, system_of(row))
         users = [turn["content"] for turn in before if turn["role"] == "user"]
         if not users:
             raise DataError("its chat has no turn of the user.")
         return self._rollouts(_Prompt(ids, users[-1], self.loaded.thinking), answers, row, beside, column)
 
-    @staticmethod
-    def _as_turn(turn: Any) -> dict[str, Any]:
-        """A turn for the chat template, which decides whether earlier thoughts are kept."""
-        made = {"role": turn.role, "content": turn.answer.text}
-        thought = next((each.value for each in turn.answer.fields if isinstance(each.value, str)), None)
-        return made | ({"reasoning_content": thought} if thought and turn.role == "assistant" else {})
+    def _history(self, turns: Sequence[Turn]) -> list[dict[str, Any]]:
+        """Turns for the chat template, which decides whether earlier thoughts are kept: they are inside the text, however they came."""
+        made = []
+        for spoken, run in itertools.groupby(turns, speaks):
+            if not spoken:
+                made += [{"role": turn.role, "content": turn.answer.text} for turn in run]
+                continue
+            answer = joined(list(run))
+            fields = [*self.joiner.thoughts(answer.earlier), *answer.fields]
+            made.append({"role": "assistant", "content": self.joiner.inline(answer.text, fields)})
+        return made
 
     # --- columns -------------------------------------------------------------------------------------------------------
 
@@ -245,7 +264,7 @@ class Reader:
         for k, answer in enumerate(answers):
             parts = [_part(each, k, len(answers)) for each in beside if each.name.partition(".")[0] != column]
             answer = answer or Answer("")
-            if not (answer.text.strip() or answer.fields or any(not is_blank(each.value) for each in parts)):
+            if not (answer.text.strip() or answer.fields or answer.earlier or any(not is_blank(each.value) for each in parts)):
                 continue
             if reasons is not None and not answer.said:
                 answer = replace(answer, reason=reason_of(reasons[k]), said=True)
@@ -254,11 +273,30 @@ class Reader:
             raise DataError(f"{column or 'its answer'} holds no text: it is empty, or null.")
         return rollouts, len(answers) - len(rollouts)
 
+    def _without_end(self, text: str) -> tuple[str, str]:
+        """A text before its end token, and that token; empty where it has none. Raises DataError for text that goes on after it."""
+        there = [(text.index(token), token) for token in self.ends if token in text]
+        if not there:
+            return text, ""
+        place, end = min(there)
+        rest = text[place:]
+        for token in self.ends:
+            rest = rest.replace(token, "")
+        if rest.strip():
+            raise DataError(f"its answer goes on after the end token {end}, with {shown(rest.strip())}.")
+        return text[:place], end
+
     def _rollout(self, prompt: "_Prompt", answer: Answer, parts: Sequence[Field], column: str, whole: bool) -> Rollout:
         """A rollout of text. whole: an answer is a whole turn, so that it ended unless the row or its thought says otherwise."""
-        response = self.joiner.response(answer.text, [*answer.fields, *parts], column)
-        reason = "stop" if whole and not answer.said and response.finished else answer.reason
-        ids = render_response(self.loaded.tokenizer, response.text, prompt.form, ended=reason == "stop")
+        fields = [*self.joiner.thoughts(answer.earlier), *answer.fields, *parts]
+        response = self.joiner.response(answer.text, fields, column)
+        finished = not prompt.form.opened if response.finished is None else response.finished
+        reason = "stop" if whole and not answer.said else answer.reason
+        if reason == "stop" and not finished:
+            reason = None  # whatever the row says, a thought without its end gets no end token
+        text, end = self._without_end(response.text)
+        ended = finished and not end and reason == "stop"
+        ids = render_response(self.loaded.tokenizer, text + end * finished, prompt.form, ended=ended)
         thought = response.thought or (prompt.form.opened and reason == "length")
         return Rollout(prompt.ids, ids, prompt.text, True, reason, thought)
 

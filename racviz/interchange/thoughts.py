@@ -54,6 +54,8 @@ NESTED = (
     "generation_info",
 )
 """Objects inside a message that hold more fields of it."""
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+"""Levels of effort: a field that says one of them alone is a setting."""
 ROLES = ("reasoning", "thinking", "thought", "thoughts", "analysis", "reasoning_content")
 """Roles and types of turns that are a thought."""
 REMEDY = "name the column of the thought by ?thought=…, or none by ?thought="
@@ -94,6 +96,11 @@ def is_blank(value: Any) -> bool:
     return value is None or value is False or (isinstance(value, float) and value != value)
 
 
+def is_effort(value: Any) -> bool:
+    """True for a level of effort, as `"reasoning": "high"` asks for it."""
+    return isinstance(value, str) and value.strip().lower() in EFFORTS
+
+
 def fields_of(row: Mapping[str, Any], chosen: str | None = None) -> list[Field]:
     """The fields of a row or a message that hold a thought, those of objects inside it included.
 
@@ -109,7 +116,7 @@ def fields_of(row: Mapping[str, Any], chosen: str | None = None) -> list[Field]:
     fields = []
     for name, value in row.items():
         kind = named_thought(str(name))
-        if kind is not False and not is_blank(value):
+        if kind is not False and not is_blank(value) and not is_effort(value):
             fields.append(Field(str(name), value, bool(kind)))
         elif name in NESTED and isinstance(value, Mapping):
             fields += [Field(f"{name}.{field.name}", field.value, field.sure) for field in fields_of(value)]
