@@ -24,7 +24,7 @@ STAMPED = re.compile(
     r"\.(?P<name>.*)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,12})-(?P<start>[0-9a-f]{5,8})-[0-9a-f]{8}\.tmp", re.DOTALL
 )
 UNSTAMPED = re.compile(r"\.(?:(?P<name>.+)\.)?[0-9a-f]{8}\.tmp", re.DOTALL)
-"""Of earlier releases."""
+"""Names that earlier releases gave."""
 
 
 @dataclass(frozen=True)

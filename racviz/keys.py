@@ -73,6 +73,16 @@ def plain(value: Any) -> Any:
     return value
 
 
+def refuse_number_of_choice(value: Any, column: str, where: str, row: Mapping[str, Any]) -> None:
+    """Raise DataError for a number beside choices, which may be one of them or its place."""
+    options = next((name for name in row if str(name).lower() in ("choices", "options") and plain(row[name])), None)
+    if options is not None and isinstance(value, int | Written) and not isinstance(value, bool):
+        raise DataError(
+            f"{where}: {column!r} is {scalar_text(value)!s:.40} beside {options!r}: the number of a choice, or the answer itself? Write "
+            f"the letter or the text, or pass ?answer={column} where it is the answer itself."
+        )
+
+
 def is_missing(value: Any) -> bool:
     """True for null, NaN, an empty text and an empty list."""
     value = plain(value)
@@ -214,3 +224,13 @@ def boxed(text: str) -> list[str]:
 def is_worked(text: str) -> bool:
     """True for a solution in sentences, which no answer equals."""
     return "\n" in text.strip() or len(text) > LONGEST
+
+
+def difficulty_of(value: Any, where: str, asked: bool) -> int:
+    """A number; 0 for a column with words in it that nobody asked for."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError) as error:
+        if asked:
+            raise DataError(f"{where}: 'difficulty' must be an integer; not {value!r}.") from error
+        return 0

@@ -42,7 +42,7 @@ PATTERNS = (
     ),
     (rf"([?&;#][\w.-]{{0,40}}(?:token|key|secret|password|credential|signature|auth|sig|pwd)=){NOT_GONE}{VALUE}", re.I),
 )
-"""What stands before a secret, which stays, and the secret, which goes; with the flags of the expression."""
+"""Words before a secret, which stay, and the secret, which goes; with the flags of the expression."""
 
 
 def _escaped(found: re.Match) -> str:

@@ -10,8 +10,18 @@ from typing import Any
 
 from racviz import hub
 from racviz.errors import DataError, ParameterError, check, unknown
-from racviz.jsonrows import Written
-from racviz.keys import final_answer, is_missing, is_worked, key_text, named, plain, refused, scalar_text
+from racviz.keys import (
+    difficulty_of,
+    final_answer,
+    is_missing,
+    is_worked,
+    key_text,
+    named,
+    plain,
+    refuse_number_of_choice,
+    refused,
+    scalar_text,
+)
 from racviz.livecodebench import program_tests
 from racviz.store import atomic, resource
 from racviz.tables import Row, Table, file_rows, folder_rows, hub_rows
@@ -238,7 +248,7 @@ def problem_of(
         values.pop("difficulty", None)  # a word there
     if "answer" in values:
         values["answer"] = _key(values["answer"], names["answer"], where, row, "answer" in (columns or {}))
-    values["difficulty"] = _difficulty(values.get("difficulty"), where, "difficulty" in (columns or {}))
+    values["difficulty"] = difficulty_of(values.get("difficulty"), where, "difficulty" in (columns or {}))
     if instruction is not None:
         values["instruction"] = instruction
     if isinstance(values.get("tests"), list | dict):
@@ -279,12 +289,8 @@ def _key(value: Any, column: str, where: str, row: Mapping[str, Any], asked: boo
     Raises DataError for a key that means more than grading can know.
     """
     value = plain(value)
-    options = next((name for name in row if str(name).lower() in ("choices", "options") and plain(row[name])), None)
-    if options is not None and isinstance(value, int | Written) and not isinstance(value, bool) and not asked:
-        raise DataError(
-            f"{where}: {column!r} is {value!s:.40} beside {options!r}: the number of a choice, or the answer itself? Write the letter or "
-            f"the text, or pass ?answer={column} where it is the answer itself."
-        )
+    if not asked:
+        refuse_number_of_choice(value, column, where, row)
     several = isinstance(value, list) and len(value) > 1
     if several and row.get("domain") in DOMAINS and not row.get("tests"):
         raise DataError(
@@ -294,16 +300,6 @@ def _key(value: Any, column: str, where: str, row: Mapping[str, Any], asked: boo
     text = key_text(value, column, where)
     key = final_answer(text, worked=column == "solution")
     return "" if column == "solution" and not asked and key == text and is_worked(text) else key
-
-
-def _difficulty(value: Any, where: str, asked: bool) -> int:
-    """A number; 0 for a column with words in it that nobody asked for."""
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError, OverflowError) as error:
-        if asked:
-            raise DataError(f"{where}: 'difficulty' must be an integer; not {value!r}.") from error
-        return 0
 
 
 def _asked(prompt: Any, where: str) -> Any:

@@ -141,6 +141,14 @@ class TestPyramid:
                     assert shown[r, c] == pytest.approx(over / under, rel=1e-5)
         assert head["start"] <= x[0] and head["start"] + shown.shape[1] * head["width"] >= min(x[1], about["columns"])
 
+    def test_a_part_beyond_the_last_column_shows_the_last_column(self, errors, frame):
+        made = session(errors, order="given")
+        columns = made.about()[0]["columns"]
+        for x in ([columns, columns], [columns + 5, columns + 9]):
+            head, shown = asked(made, x)
+            assert head["start"] == columns - 1
+            np.testing.assert_allclose(shown[:, 0], (dense(frame, "e_prompt") / dense(frame, "e_rac"))[:, -1], rtol=1e-6)
+
     def test_aligned_at_the_boundary_no_bin_mixes_the_phases(self, errors, frame):
         made = session(errors, align="boundary", order="given")
         origin = made.about()[0]["origin"]
@@ -719,6 +727,16 @@ def test_a_run_of_a_study_has_its_problems_models_and_other_metrics(tiny_folder,
                      calibration_tokens=2048, run=str(tmp_path / "run"), store=Store(tmp_path / "store"), progress=False)  # fmt: skip
     study.errors(0.5)
     study.write_manifest()
+    (shown,) = (study.folder / "errors").glob("*.parquet")
+    before, opened = shown.stat(), rv.explore(shown).session
+    study.errors(0.5)
+    assert (shown.stat().st_mtime_ns, shown.stat().st_ino) == (before.st_mtime_ns, before.st_ino), (
+        "what is the same is not written"
+    )
+    assert opened.about()[0]["notes"] == [] and len(list(shown.with_name(f"{shown.name}.pyramid").iterdir())) == 1
+    shown.write_bytes(b"cut")
+    study.errors(0.5)
+    assert ReconstructionErrors.load(shown).frame.equals(study.errors(0.5).frame), "what is not the same is written anew"
     ids = {problem.id for problem in study.test()}
     stranger = open_runs(study.folder)
     assert set(stranger.problems) == ids and not stranger.models and not stranger.pending and "--model" in stranger.reasons[0]

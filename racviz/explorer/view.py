@@ -150,6 +150,7 @@ def picture(
 ) -> Picture:
     """The columns x[0] to x[1] and the places y[0] to y[1] of the order, at no more bins than pixels across and down."""
     left, right = (min(max(0.0, float(edge)), float(layers.columns)) for edge in x)
+    left = min(left, layers.columns - 1.0)  # a part at the very end still shows the last column
     right = max(right, left + 1)
     k = min(layers.depth, max(0, math.ceil(math.log2(max(1.0, (right - left) / max(1, pixels[0]))))))
     first, last = int(left) >> k, min(-(-math.ceil(right) // (1 << k)), -(-layers.columns // (1 << k)))

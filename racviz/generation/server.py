@@ -286,7 +286,7 @@ class Client:
 
 
 def _quotable(said: str) -> str:
-    """What a server said, without keys: taken out before it is cut, since half a key is not known for one."""
+    """A server's words without keys: taken out before it is cut, since half a key is not known for one."""
     return message(said if len(said) < QUOTED // 4 else said[: -QUOTED // 4])
 
 

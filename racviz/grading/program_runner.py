@@ -30,7 +30,7 @@ LARGEST_STACK = 2**28
 STREAMS = {f"{folder}/{number}": number for folder in ("/dev/fd", "/proc/self/fd") for number in (1, 2)} | {
     "/dev/stdout": 1, "/dev/stderr": 2,
 }  # fmt: skip
-"""What the sandbox's own root lacks; the input is a file there, by all its names."""
+"""Streams that the sandbox's own root lacks; the input is a file there, by all its names."""
 
 
 def taken_for_granted() -> dict:

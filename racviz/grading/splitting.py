@@ -32,7 +32,7 @@ def split(text: str, separator: re.Pattern) -> tuple[list[str], list[str]]:
 
 
 def enclosed(text: str, opening: str, closing: str) -> str | None:
-    """What stands between the brackets that enclose the whole formula; None where they do not."""
+    """The text between the brackets that enclose the whole formula; None where they do not."""
     if not (text.startswith(opening) and text.endswith(closing)) or len(text) < len(opening) + len(closing):
         return None
     depth = 0

@@ -91,7 +91,7 @@ def _listed(path: Path) -> tuple[float, str, str] | None:
 
 
 def _entry(path: Path) -> Entry:
-    """What the index shows of a notebook. Raises FileNotFoundError where it is gone, DataError for a file that is not a notebook."""
+    """The entry of a notebook. Raises FileNotFoundError where it is gone, DataError for a file that is not a notebook."""
     if not path.is_symlink() and not path.exists():
         raise FileNotFoundError(path)
     regular_file(path)
