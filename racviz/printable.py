@@ -25,6 +25,8 @@ SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD|P
 LEAST_SECRET, LEAST_OTHER = 4, 8
 """Characters of a value that is looked for everywhere, of a known variable and of another; shorter ones would blot out ordinary words."""
 GONE = "[redacted]"
+RESERVED = ("tiny-reasoner", "tiny-reasoner-small", "tiny-reasoner-seed1", "smollm2", "arithmetic", "tracing", "own", "teacher")
+"""Names of embedded models, problems and of trace sources: a folder that is called so stays a path, `./own`."""
 WRITTEN = ("thinking", "scope")
 """Parameters that hold markers and expressions, which may look like paths."""
 NOT_GONE, VALUE = r"(?!\[redacted\])", r"[^\s\\\"',&}]{1,4000}"
@@ -139,7 +141,9 @@ def placeless(value: Any) -> Any:
 def _last_part(text: str) -> str:
     plain = re.sub(r"^file:(?://[^/]{0,255})?(?=/)", "", text)
     if PurePosixPath(plain).is_absolute() or plain.startswith("~"):
-        return PurePosixPath(plain).name or text
-    if PureWindowsPath(plain).is_absolute():
-        return PureWindowsPath(plain).name or text
-    return text
+        name = PurePosixPath(plain).name or text
+    elif PureWindowsPath(plain).is_absolute():
+        name = PureWindowsPath(plain).name or text
+    else:
+        return text
+    return f"./{name}" if name in RESERVED else name

@@ -1,8 +1,11 @@
 """The index of reports and the explorer's server and cache, against damaged files and strangers."""
 
+import base64
+import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -43,6 +46,32 @@ def test_one_bad_notebook_takes_no_other_from_the_index(tmp_path, content):
     (tmp_path / "bad.html").write_text("page")
     page = build_index(tmp_path).read_text()
     assert 'href="good.html"' in page and "A title" in page and page.count("<article") == 2
+
+
+def _saying(**said) -> dict:
+    return {"cells": [*NOTEBOOK["cells"], {"cell_type": "code", "outputs": [{"metadata": {"racviz": said}}]}]}
+
+
+@pytest.mark.parametrize("ending", [".ipynb", ".partial.ipynb"])
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        *({"cells": [], "metadata": {"racviz": {"order": order}}} for order in ("x", [1], {"a": 1}, None, 10**400, float("nan"))),
+        *({"cells": [], "metadata": {"papermill": {"duration": many}}} for many in (10**400, "x", float("inf"), [])),
+        {"cells": [], "metadata": {"papermill": {"end_time": "\ud800"}}},
+        _saying(finding="\ud800 \x1b[2J \u202e"), _saying(provenance=[["k", "\udfff"]]), _saying(parameters=[["model", "\udfff"]]),
+        _saying(parameters=[["model", "x" * 10**6]], finding="y" * 10**6, caveat=["z"]),
+    ],
+    ids=range(15),
+)  # fmt: skip
+def test_foreign_metadata_takes_no_report_from_the_index(tmp_path, foreign, ending):
+    (tmp_path / "good.ipynb").write_text(json.dumps(NOTEBOOK | {"metadata": {"racviz": {"order": 1}}}))
+    (tmp_path / "good.html").write_text("page")
+    (tmp_path / f"bad{ending}").write_text(json.dumps(foreign))
+    (tmp_path / "bad.html").write_text("page")
+    page = build_index(tmp_path).read_text()
+    assert 'href="good.html"' in page and page.count("<article") == 2 and len(page) < 50_000
+    assert not {"\x1b", "\u202e"} & set(page)
 
 
 def test_special_files_beside_reports_are_damaged_notebooks(tmp_path):
@@ -114,6 +143,23 @@ def test_other_pages_and_hosts_are_refused(server):
 def test_the_page_may_only_ask_its_own_server(server):
     policy = status(server)[1]["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "frame-ancestors 'none'" in policy
+    page = urllib.request.urlopen(server.address, timeout=20).read()
+    (script,) = re.findall(rb"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    wanted = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    assert re.search(r"script-src ([^;]*);", policy)[1] == f"'sha256-{wanted}'", "no other script, inline or not"
+
+
+@pytest.mark.parametrize(
+    "body, size", [("[" * 60_000, None), ("{", None), ("{}", "\u00b2"), ("{}", "9" * 5000), ("{}", "-1"), ("[]", None)]
+)
+def test_requests_that_are_none_are_answered(server, body, size):
+    size = str(len(body)) if size is None else size
+    path = "/" + server.address.rstrip("/").rpartition("/")[2] + "/ask"
+    with socket.create_connection(("127.0.0.1", server._server.server_port), timeout=20) as client:
+        head = f"POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{server._server.server_port}\r\nContent-Length: {size}\r\n\r\n"
+        client.sendall(head.encode("latin-1") + body.encode())
+        assert client.recv(12).split()[1] in (b"200", b"400", b"413")
+    assert status(server)[0] == 200
 
 
 def test_a_slow_client_is_left_and_others_are_answered(errors):

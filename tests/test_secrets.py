@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import strategies as some
 
 import racviz as rv
 from racviz.errors import ParameterError
-from racviz.printable import placeless, redacted
+from racviz.explorer.manifests import is_embedded
+from racviz.models import EMBEDDED, SMOLLM2
+from racviz.printable import RESERVED, placeless, redacted
 from racviz.results import latex_table, printable_table
 from racviz.study.parameters import parameter_names, refuse_secret, tell_apart
+from racviz.tiny.domains import DOMAINS
 from racviz.traces import read_parquet, write_parquet
 
 KEY = "very-secret-key"
@@ -89,6 +93,34 @@ PLACES = [
 @pytest.mark.parametrize("value, wanted", PLACES)
 def test_absolute_paths_become_their_last_part(value, wanted):
     assert placeless(value) == wanted and placeless(wanted) == wanted
+
+
+@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize("folder", ["/home/alice/", "~/", "C:\\models\\", "file:///m/"])
+def test_a_folder_is_not_taken_for_what_is_embedded(name, folder):
+    assert placeless(folder + name) == f"./{name}" == placeless(f"./{name}") and placeless(name) == name
+    assert placeless(f"{folder}{name} · rac 50%") == f"./{name} · rac 50%"
+    tell_apart([name, folder + name])
+
+
+def test_the_reserved_names_are_those_that_are_embedded():
+    assert set(RESERVED) == {*EMBEDDED, SMOLLM2, *DOMAINS, "own", "teacher"}
+
+
+def test_a_checkpoint_in_a_folder_with_an_embedded_name_is_not_embedded(tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "tiny-reasoner")
+    loaded = rv.load_model(folder)
+    loaded.provenance = {"base": str(folder), "calibration": {"problems": [], "tokens": 1}}
+    loaded.save(tmp_path / "saved")
+    again = rv.load_model(tmp_path / "saved")
+    assert not loaded.embedded and not again.embedded and again.provenance["base"] == "./tiny-reasoner"
+    assert not is_embedded(placeless(str(folder)))
+
+
+def test_a_tracer_is_not_taken_for_the_model_of_the_same_name():
+    with pytest.raises(ParameterError, match="/b/x"):
+        rv.Study(model="/a/x", trace_source="/b/x")
+    assert rv.Study(model="/a/x", trace_source="/a/x").trace_source == "/a/x"
 
 
 @given(some.text(max_size=40))

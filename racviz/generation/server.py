@@ -31,6 +31,8 @@ SAME_MODEL, SAME_NAME = 0.07, 0.5
 folder or hub id (it may be quantised). bfloat16 differs from float32 by 0.02 to 0.06, a model pruned by a tenth by 0.08 to 0.17."""
 QUOTED = 100_000
 """Bytes of an error page that are read."""
+LARGEST = 2**28
+"""Bytes of an answer that are read at most."""
 LISTING = 10.0
 """Seconds to wait for the list of models, which a server that is well gives at once."""
 
@@ -141,9 +143,9 @@ class Client:
                 f"ids that are none of the {room:,} of {self.loaded.name!r}. {KEPT}"
             )
         last = choice.get("stop_reason")
-        if isinstance(last, int) and last not in stops:
+        if last is not None and not (type(last) is int and last in stops):  # no stop strings were asked for
             raise GenerationError(
-                f"the server at {self.how.url} says that it stopped at the token {last!r:.40}, which is none of those that stop "
+                f"the server at {self.how.url} says that it stopped at {str(last)[:40]!r}, which is none of those that stop "
                 f"{self.loaded.name!r}: {stops}. {KEPT}"
             )
         return completion_of(ids, choice.get("finish_reason"), last, room)
@@ -274,7 +276,7 @@ class Client:
             raise _TryAgain(
                 f"the server at {url} did not answer within {wait:g} s; raise timeout, or lower concurrency"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise GenerationError(f"what answers at {url} is no vLLM server: {error}. {KEPT}") from None
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
@@ -289,12 +291,15 @@ def _quotable(said: str) -> str:
 
 
 def _read(answer: Any, seconds: float) -> bytes:
-    """All of an answer. Raises TimeoutError where it takes longer, however slowly it drips."""
-    end, parts = time.monotonic() + seconds, []
+    """All of an answer. Raises TimeoutError where it takes longer, however slowly it drips, ValueError for an endless one."""
+    end, parts, size = time.monotonic() + seconds, [], 0
     while part := answer.read1(65536):
         parts.append(part)
+        size += len(part)
         if time.monotonic() > end:
             raise TimeoutError
+        if size > LARGEST:
+            raise ValueError(f"its answer is larger than {LARGEST / 2**20:.0f} MiB")
     return b"".join(parts)
 
 

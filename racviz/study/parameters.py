@@ -96,6 +96,7 @@ class Parameters:
             refuse_secret(name, getattr(self, name))
         check_backend(self.backend)
         self._check_teacher()
+        tell_apart([str(self.model), str(self.trace_source)])
         check(isinstance(self.trust_remote_code, bool), "trust_remote_code", self.trust_remote_code, "true or false")
         check(isinstance(self.method, str), "method", self.method, "a solver's name")
         solver_named(self.method)
