@@ -444,7 +444,9 @@ def test_a_thought_in_a_turn_of_its_own_is_joined_to_the_next(tiny, first):
         assert decoded(tiny, trace) == (PROMPT, "<think>h</think>7<eos>") and trace.finish_reason == "stop"
 
 
-@pytest.mark.parametrize("first", [dict(content="6"), dict(content="<think>h</think>6"), dict(content="<think>h"), dict(content="")])
+@pytest.mark.parametrize(
+    "first", [dict(content="6"), dict(content="<think>h</think>6"), dict(content="<think>h"), dict(content="")]
+)
 def test_two_answers_in_a_row_are_refused_by_name(tiny, first):
     chat = [USER, assistant(**first), assistant()]
     for messages in (chat, [*chat, USER, assistant()], [*chat[:2], dict(role="reasoning", content="h")]):

@@ -275,7 +275,10 @@ def _given(source: Iterable[Any]) -> tuple[Iterator[tuple[str, Any]], str]:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists and bytes as text, at any depth, as pandas and Parquet have them. Raises UnicodeEncodeError for text that no tokenizer takes."""
+    """Arrays as lists and bytes as text, at any depth, as pandas and Parquet have them.
+
+    Raises UnicodeEncodeError for text that no tokenizer takes.
+    """
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, bytes | bytearray):

@@ -225,10 +225,12 @@ class Reader:
         prompt = row.get(asked) if asked else self._prompt(row)
         column = answered or self._response_column(row, beside)
         asking = [asked] if asked else [name for name in row if str(name).lower() in (*FIELDS["prompt"], *CHATS)]
-        for name in asking if column is None or not isinstance(prompt, str) or row.get(column) is None else ():
-            _check_text(name, row[name])
-        for name in [name for name in asking if row[name] is prompt] + [column] * (column is not None):
-            _check_text(name, row[name])
+        lacking = column is None or not isinstance(prompt, str) or row[column] is None
+        for name in asking:
+            if lacking or row[name] is prompt:  # a column that is not read may hold anything
+                _check_text(name, row[name])
+        if column is not None:
+            _check_text(column, row[column])
         if not isinstance(prompt, str) or not prompt.strip() or column is None:
             raise DataError(
                 f"no trace in it; it has {named(row) if row else 'no columns'}. A trace is prompt_ids and output_ids, input_ids and "
