@@ -465,3 +465,54 @@ def test_rows_that_are_nested_too_deeply(tiny):
         deep = [deep]
     with pytest.raises(DataError, match="row 1: .*nested too deeply"):
         import_traces([dict(problem=QUESTION, response="7", reasoning=deep)], tiny)
+
+
+# --- what is no text ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["messages", "conversations", "prompt"])
+def test_a_chat_as_python_prints_it_says_what_it_is(tiny, name):
+    import numpy as np
+
+    for printed in (repr(CHAT), repr(np.array(CHAT)), str(np.array(CHAT)), f" {CHAT}\n"):
+        for beside in (dict(), dict(response=ANSWER)) if name == "prompt" else (dict(),):
+            with pytest.raises(DataError, match=f"row 1: {name} holds a chat as Python prints it .*JSON"):
+                import_traces([{name: printed} | beside], tiny)
+    for text in (json.dumps(CHAT), json.dumps(CHAT, indent=1), f" [ {json.dumps(CHAT)[1:]}"):
+        (trace,) = import_traces([{name: text}], tiny)
+        assert decoded(tiny, trace) == (f"<bos><user>{QUESTION}<assistant>", ANSWER + "<eos>")
+    with pytest.raises(DataError, match="row 1: response holds a chat as Python prints it"):
+        import_traces([dict(problem=QUESTION, response=repr(CHAT[1:]))], tiny)
+    (trace,) = import_traces([dict(messages=repr(CHAT), problem=QUESTION, generations=[ANSWER])], tiny)
+    assert decoded(tiny, trace)[1] == ANSWER, "a column that is not read may hold what it likes"
+
+
+def test_bytes_are_utf_8_or_refused_by_name(tiny, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = dict(prompt="√4?".encode(), response="<think>√</think>2".encode(), picture=b"\xff\xd8")
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rows.parquet")
+    turns = [dict(role="user", content="√4?".encode()), dict(role="assistant", content="<think>√</think>2".encode())]
+    plain = import_traces([dict(prompt="√4?", response="<think>√</think>2")], tiny)[0]
+    for source in ([row], tmp_path / "rows.parquet", [dict(messages=turns, finish_reason=None)]):
+        (trace,) = import_traces(source, tiny)
+        assert (trace.prompt_ids, trace.output_ids, trace.content_hash) == (
+            plain.prompt_ids,
+            plain.output_ids,
+            plain.content_hash,
+        )
+    for name in ("prompt", "response"):
+        with pytest.raises(DataError, match=f"row 1: {name} holds bytes that are no UTF-8"):
+            import_traces([row | {name: b"\xff\xfe7"}], tiny)
+
+
+def test_nan_is_refused_by_name(tiny):
+    row = dict(prompt=QUESTION, response=ANSWER)
+    for name in row:
+        with pytest.raises(DataError, match=f"row 1: {name} is NaN"):
+            import_traces([row | {name: float("nan")}], tiny)
+    with pytest.raises(DataError, match=r"row 1: generations\[1\] is NaN"):
+        import_traces([dict(problem=QUESTION, generations=[ANSWER, float("nan")])], tiny)
+    (trace,) = import_traces([row | dict(prompt=float("nan"), problem=QUESTION)], tiny)
+    assert decoded(tiny, trace)[0] == f"<bos><user>{QUESTION}<assistant>"

@@ -276,9 +276,17 @@ def _given(source: Iterable[Any]) -> tuple[Iterator[tuple[str, Any]], str]:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists, at any depth, as pandas and Parquet have them. Raises UnicodeEncodeError for text that no tokenizer takes."""
+    """Arrays as lists and bytes as text, at any depth, as pandas and Parquet have them.
+
+    Raises UnicodeEncodeError for text that no tokenizer takes.
+    """
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if isinstance(value, bytes | bytearray):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value  # of a picture, say; of a text it is refused where it is read
     if isinstance(value, str):
         value.encode()
     elif isinstance(value, list | tuple) and not all(type(each) is int for each in value):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -37,6 +38,8 @@ BESIDE_THOUGHTS = ("answer", "final_answer", "model_answer", "content", "deepsee
 OBJECTS = ("choices", "candidates", "message")
 """Columns that are a response only if they hold objects: choices may be those of a question."""
 CHATS = ("prompt", "messages", "conversations", "conversation", "input")
+PRINTED = re.compile(r"\s*(array\(\s*)?\[\s*\{\s*'(role|from|content|value)'\s*:.*\}\s*\](,[^\]]*\))?\s*\Z", re.DOTALL)
+"""A list of turns as Python or numpy prints it."""
 IDS = ("prompt_ids", "output_ids", "input_ids")
 
 
@@ -221,6 +224,13 @@ class Reader:
         """The responses of a row, each after its prompt."""
         prompt = row.get(asked) if asked else self._prompt(row)
         column = answered or self._response_column(row, beside)
+        asking = [asked] if asked else [name for name in row if str(name).lower() in (*FIELDS["prompt"], *CHATS)]
+        lacking = column is None or not isinstance(prompt, str) or row[column] is None
+        for name in asking:
+            if lacking or row[name] is prompt:  # a column that is not read may hold anything
+                _check_text(name, row[name])
+        if column is not None:
+            _check_text(column, row[column])
         if not isinstance(prompt, str) or not prompt.strip() or column is None:
             raise DataError(
                 f"no trace in it; it has {named(row) if row else 'no columns'}. A trace is prompt_ids and output_ids, input_ids and "
@@ -328,9 +338,21 @@ def is_chat(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
 
 
+def _check_text(name: str, value: Any) -> None:
+    """Raise DataError for what stands in place of a text: NaN, bytes, and chats as Python prints them."""
+    if isinstance(value, float) and value != value:
+        raise DataError(f"{name} is NaN, as an empty cell is read, in place of a text.")
+    if isinstance(value, bytes | bytearray):
+        raise DataError(f"{name} holds bytes that are no UTF-8: {shown(bytes(value))}.")
+    if isinstance(value, str) and PRINTED.match(value):
+        raise DataError(
+            f"{name} holds a chat as Python prints it (a repr, in single quotes), not as JSON; save the list itself, or json.dumps of it."
+        )
+
+
 def _from_json(value: Any) -> Any:
     """A list that a text column holds as JSON, as tables without lists have them; else the value."""
-    if isinstance(value, str) and value.lstrip().startswith("[{"):
+    if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
         try:
             made = json.loads(value)
         except (ValueError, RecursionError):
