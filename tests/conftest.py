@@ -49,6 +49,7 @@ def pytest_sessionfinish(session, exitstatus):
 def surroundings(tmp_path, monkeypatch):
     """A cache that no other test and no user sees; one thread where torch is at work, which is quickest for small matrices."""
     monkeypatch.setenv("RACVIZ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RACVIZ_PROCESSES", "1")  # what a test counts or replaces is in this process
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
