@@ -14,7 +14,8 @@ from sympy import Basic, Expr, Float, I, Interval, Rational, Reals, S, Symbol, o
 
 from racviz.grading.formulas import VARIABLE
 from racviz.grading.kinds import Value
-from racviz.grading.normalising import ROW
+from racviz.grading.normalising import GROUP, ROW
+from racviz.grading.splitting import variables
 
 NORMALISING = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none", equations=False
@@ -28,6 +29,7 @@ ADJACENT = re.compile(
     r"((?<![\w^_\\.])\d+(?:\.\d+)?|\))\s*(?=\(|\\(?:frac|binom|lfloor|lceil|gcd|max|min|operatorname)(?![a-zA-Z]))"
 )
 """A number before a bracket or a fraction: the parser reads 2(3) as a mixed number, 5."""
+ODD_ROOT = re.compile(r"\\sqrt\s*\[\s*(\d*[13579])\s*\]\s*" + GROUP)
 PRIMES = re.compile(r"([A-Za-z])('+)")
 DIGITS, CLOSE = 60, Rational(1, 10**50)
 POINTS = (
@@ -101,7 +103,7 @@ class SympyAlgebra:
 @lru_cache(maxsize=4096)
 def parsed(latex: str) -> Basic | None:
     """The formula as sympy has it, decimals as fractions, i as the imaginary unit; None where it cannot be read."""
-    latex = latex.replace(ROW, r"\\ ")
+    latex = ODD_ROOT.sub(_real_root, latex.replace(ROW, r"\\ "))
     latex = re.sub(r"(\d+(?:\.\d+)?)\s*\\degree(?![a-zA-Z])", r"(\1\\cdot\\frac{\\pi}{180})", latex)  # of an angle
     latex = re.sub(r"\\log_\s*\{?e\}?(?![a-z])", r"\\ln", ADJACENT.sub(r"\1\\cdot ", latex))
     latex = re.sub(r"_\s*(\w)(?!\w)|_\s*(\d)", r"_{\1\2}", latex)
@@ -120,6 +122,14 @@ def parsed(latex: str) -> Basic | None:
         return found.xreplace({symbol: Symbol(symbol.name, real=True) for symbol in found.free_symbols})
     except Exception:  # of every kind, for what is no mathematics
         return None
+
+
+def _real_root(found: re.Match) -> str:
+    """An odd root of what may be a negative number by its sign and its size: sympy takes a complex root."""
+    index, under = found.groups()
+    if "-" not in under or variables(under) or re.search(r"(?<![a-zA-Z\\])i(?![a-zA-Z])", under):
+        return found[0]
+    return f"(\\frac{{{under}}}{{|{under}|}}\\cdot \\sqrt[{index}]{{|{under}|}})"
 
 
 def equal(first: Basic, second: Basic) -> bool:

@@ -1,8 +1,11 @@
 """The final answer in a text: its last boxes, or else its last line, formula or number."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from racviz.grading.wording import CHANGING
 
 # A backspace or form feed before the name is the command after a careless JSON decoder.
 OPENING = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed|\x0cbox)(?![a-zA-Z])[ \t]*(\{)?")
@@ -90,16 +93,36 @@ def last_boxed(text: str) -> str | None:
 
 ANSWER = re.compile(r"(?i)\b(?:final\s+)?answer\s*(?:\*\*)?\s*(?:is|:|=|would be|must be)\s*:?\s*(?:\*\*)?\s*")
 MARKED = re.compile(r"^####\s*(.+?)\s*$", re.MULTILINE)
-FORMULA = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+FORMULA = re.compile(
+    r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*\s*(-?\$?[\d.,/]*\d%?)[.,]?\s*\*\*",
+    re.DOTALL,
+)
+"""A formula, or a number in bold."""
 NUMBER = re.compile(r"(?<![\w.\\])-?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?\s?%?|(?<![\w\\])-?\.\d+")
 SENTENCE = re.compile(r"(?<=[a-zA-Z0-9)}$*])[.!](?:\s|$)")
+REASON = re.compile(
+    r"(?i)[\s,;–—]+(?:since|because|given that|rather than|instead of)\b|\s*[,;–—]\s*(?:as|so|which|and not|but not|not)\s"
+    r"|\s+as(?=\s+(?:\$|\d|\\|required|desired|needed|wanted|expected|claimed))|\s+\((?!(?:mod|in|base|or|and)\b)(?=[a-z]{2,}\s)"
+)
+"""Where a sentence leaves the answer for what it follows from, or for what it is not."""
+NEGATION = re.compile(r"(?i)\b(?:not|cannot|never|neither|nor|unable|impossible|failed)\b|n['’]t\b")
+ASIDE = re.compile(r"(?i)\b(?:since|because|as|although|while|if)\b[^,.]*,")
+STOP = re.compile(r"[.!?;](?=\s|\*|$)|\n|,\s*(?=(?:and\s+|but\s+)?(?:so|then|thus|hence|therefore|we)\b)", re.IGNORECASE)
+CONTRAST = re.compile(r"(?i),\s*(?:and |but )?not\b.*", re.DOTALL)
+LAST, LONGEST = 40, 1_000
+"""How many numbers from the end are looked at, and how many characters of the sentence on each side."""
+TELLING = re.compile(
+    r"(?:(?i:he|she|it|they|we|i|you|his|her|its|their|our|my|there|this|that|so|thus|hence|therefore)"
+    r"|[A-Z][a-z]+(?= (?:[a-z]+(?:s|ed)|has|had|was|were|made|paid|spent|sold|got|ate) ))\s"
+)
+"""The first words of a sentence that tells of a number among other words."""
 
 
 def prose_candidates(text: str) -> Iterator[str]:
     """Candidates for the answer of a text without boxes, best first.
 
     The line after `####`; the text inside answer tags; the words after the last "answer is"; the whole of a single line;
-    the last formula; the last number.
+    the last formula; the last number. What a sentence denies is none of them.
     """
     text = text.strip()
     if marked := MARKED.findall(text):
@@ -111,12 +134,46 @@ def prose_candidates(text: str) -> Iterator[str]:
     lines = [line for line in text.splitlines() if line.strip()]
     if stated := list(ANSWER.finditer(text)):
         rest = text[stated[-1].end() :].strip()
-        first = rest.splitlines()[0] if rest else ""
-        yield SENTENCE.split(first)[0].strip(" *`")
-    if len(lines) == 1:
-        yield SENTENCE.split(lines[0].strip())[0].strip("*` ") if len(SENTENCE.split(lines[0].strip())) <= 2 else ""
-    if formulas := list(FORMULA.finditer(text)):
-        yield next(group for group in formulas[-1].groups() if group is not None)
-        return
-    if numbers := NUMBER.findall(text):
-        yield numbers[-1].strip()
+        first = REASON.split(SENTENCE.split(rest.splitlines()[0])[0])[0].strip(" *`") if rest else ""
+        if not (
+            _denied(text, stated[-1].start(), stated[-1].end())
+            or (NEGATION.match(first) and re.search(r"[\d$\\]", first))
+            or any(value == first.strip("$ ") for value in _numbers(text, NUMBER, stated[-1].end() + len(first), denied=True))
+        ):
+            yield first
+    if len(lines) == 1 and len(parts := SENTENCE.split(lines[0].strip())) <= 2:
+        whole = parts[0].strip("*` ")
+        if not _tells(whole) and not any(NEGATION.search(part) and re.search(r"\d", part) for part in parts):
+            yield whole
+    for pattern in (FORMULA, NUMBER):
+        if value := next(_numbers(text, pattern), None):
+            yield value
+            return
+
+
+def _numbers(text: str, pattern: re.Pattern, begin: int = 0, denied: bool = False) -> Iterator[str]:
+    """The last formulas or numbers that no sentence denies, there or later, the last first; or those that one denies."""
+    refused: set[str] = set()
+    for found in reversed(deque(pattern.finditer(text, begin), maxlen=LAST)):
+        value = next((group for group in found.groups() if group is not None), found[0]).strip()
+        if _denied(text, found.start(), found.end()):
+            refused.add(value)
+            if denied:
+                yield value
+        elif value not in refused and not denied:
+            yield value
+
+
+def _denied(text: str, start: int, end: int) -> bool:
+    """True for a place in a sentence with a negation, but for one in a clause of its reasons or in a contrast after the place."""
+    first, last = max(0, start - LONGEST), end + LONGEST
+    begin = max((stop.end() for stop in STOP.finditer(text, first, start)), default=first)
+    stop = STOP.search(text, end, last)
+    after = CONTRAST.sub("", text[end : stop.start() if stop else last])
+    return NEGATION.search(ASIDE.sub("", text[begin:start])) is not None or NEGATION.search(after) is not None
+
+
+def _tells(line: str) -> bool:
+    """True for a sentence that has a number in it and is no value: it is not read as a whole."""
+    return bool(TELLING.match(line) and re.search(r"\d", line) and not re.search(r"\b(?:is|are|equals?|be|get|have)\b|=", line)
+                and not (CHANGING | {"or", "to"}) & set(re.findall(r"[a-z]+", line.lower())))  # fmt: skip

@@ -205,6 +205,8 @@ def _collections(key: Value, given: Value, algebra: Algebra) -> bool | None:
     if kinds == {"set", "tuple"} or ("matrix" in kinds and len(kinds) > 1):
         return False
     left, right_ = list(key.items), list(given.items)
+    if any(_assigned(a) and not any(v.kind == "quantity" for v in b) for a, b in ((left, right_), (right_, left))):
+        return False
     if kinds & {"list"} and _relations(key) and _relations(given):
         return len(left) == len(right_) and _match(left, right_, algebra) or algebra.same_set(key, given)
     if _labelled(left) and _labelled(right_):
@@ -237,6 +239,11 @@ def _pair(value: Value) -> bool:
 def _relations(value: Value) -> bool:
     inner = [item.items[0] if item.kind == "label" else item for item in value.items]
     return bool(inner) and all(item.kind in REAL_SETS for item in inner) and any(item.kind == "relation" for item in inner)
+
+
+def _assigned(items: list[Value]) -> bool:
+    """True for quantities in different units: which number goes with which unit is part of the answer."""
+    return all(v.kind == "quantity" for v in items) and len({v.mark for v in items}) > 1
 
 
 def _labelled(items: list[Value]) -> bool:

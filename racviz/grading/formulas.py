@@ -117,6 +117,8 @@ def _equated(text: str, parts: list[str], marks: list[str], inner: Reader) -> Va
                 "list", text, tuple(Value("label", text, (v,), n) for n, v in zip(names, value.items, strict=True)), ","
             )
         return Value("label", text, (value,), name)
+    if len(values) == 2 and NAME.fullmatch(_name(values[1])) and not variables(values[0]):  # 5 = x
+        return Value("label", text, (inner(values[0]),), _name(values[1]))
     return Value("equation", text, tuple(Value("atom", part) for part in parts))
 
 

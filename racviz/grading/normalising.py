@@ -97,6 +97,10 @@ LAYOUT = [
     (r"(?<![a-zA-Z\\])pi(?![a-zA-Z])", r"\\pi "), (r"(?<![a-zA-Z\\])(?:infinity|infty|oo)(?![a-zA-Z])", r"\\infty "),
     (r"(?<![a-zA-Z\\])sqrt\s*(?=[({])", r"\\sqrt"), (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![a-zA-Z\\])(sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan|exp)(?=\s*[({^])", r"\\\1"),
+    (r"\\lg(?![a-zA-Z])", r"\\log_{10} "),
+    (r"(?<![a-zA-Z}^_])\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+    (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"{\\binom{\1}{\2}}"),
+    (r"(\d+|[a-zA-Z]|" + GROUP + r")\s*\\choose(?![a-zA-Z])\s*(\d+|[a-zA-Z]|" + GROUP + ")", r"\\binom{\1}{\3}"),
     (r"\^\s*\(([^()]*)\)", r"^{\1}"), (r"\^\s*-\s*(\w)", r"^{-\1}"), (r"\\text\{\s*([A-Za-z])\s*\}(?=\s*[=<>+])", r"\1"),
 ]  # fmt: skip
 COMPILED: list[tuple[re.Pattern, str]] = [(re.compile(pattern), into) for pattern, into in LAYOUT]
@@ -121,7 +125,7 @@ def normal(text: str) -> str:
     for _ in range(2):  # frames stand inside frames
         for pattern, into in COMPILED:
             text = pattern.sub(into, text)
-    text = FRACTION.sub(_braced, text)
+    text = FRACTION.sub(_braced, CONJUGATE.sub(_conjugate, text))
     text = SQUARE_ROOT.sub(lambda m: f"\\sqrt{m[1] or ''}{{{m[2]}}}", text)
     return " ".join(numbers(text).split())
 
@@ -130,6 +134,18 @@ def _dollar(text: str) -> str:
     """A lone dollar sign before a digit is money, a pair frames a formula."""
     count = len(DOLLARS.findall(text))
     return r"\\$" if count % 2 and re.search(r"(?<!\\)\$\s*\d", text) else " "
+
+
+CONJUGATE = re.compile(r"\\(?:overline|bar)\s*" + GROUP)
+UNIT = re.compile(r"([\d})]?)(\s*)(?<![a-zA-Z\\])i(?![a-zA-Z])")
+
+
+def _conjugate(found: re.Match) -> str:
+    """A complex number under a bar with the sign of i changed; digits, letters and segments under a bar stay."""
+    letters = re.findall(r"[a-zA-Z]", re.sub(r"\\(?:frac|sqrt|cdot|times|pi)(?![a-zA-Z])", "", found[1]))
+    if set(letters) != {"i"}:
+        return found[0]
+    return "(" + UNIT.sub(lambda m: f"{m[1]}\\cdot (-i)" if m[1] else f"{m[2]}(-i)", found[1]) + ")"
 
 
 def _braced(found: re.Match) -> str:

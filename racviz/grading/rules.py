@@ -46,10 +46,10 @@ RULES = (
     Rule(
         "no box",
         "Without a box the answer is the text after `####` or the last \"answer is\", else a text of one line, else the last "
-        "formula, else the last number.",
+        "formula, else the last number. A reason after it is left out; what a sentence denies is no answer.",
         (("18", "#### 18"), ("10", "the total is 10"), (r"\frac{1}{2}", "Adding both,\n$\\frac12$ remains."),
-         ("72", "So 48 and 24,\nwhich is 72.")),
-        (("4", "nothing at all"),),
+         ("72", "So 48 and 24,\nwhich is 72."), ("4", "The answer is 4, since 2+2=4.")),
+        (("4", "nothing at all"), ("3", "It cannot be 3.")),
         symmetric=False,
     ),
     Rule(
@@ -104,8 +104,8 @@ RULES = (
     Rule(
         "words",
         "Words and letters are compared in order and case as written. Frames, final stops and articles do not count; a "
-        "number's word is the number.",
-        ((r"\text{Evelyn}", "Evelyn"), (r"\text{ellipse}", r"\text{an ellipse}"), ("12", r"\text{twelve}"),
+        "number's word is the number. True and false are the same in any case.",
+        ((r"\text{Evelyn}", "Evelyn"), (r"\text{ellipse}", r"\text{an ellipse}"), ("12", r"\text{twelve}"), ("True", r"\text{true}"),
          ("DBAC", "D, B, A, C")),
         (("DBAC", "ABCD"), ("on", "no"), (r"\text{Evelyn}", "evelyn"), ("Alice, Bob", "Bob, Alice")),
     ),
@@ -117,12 +117,13 @@ RULES = (
     ),
     Rule(
         "units",
-        "Units that differ are wrong, even if one could be converted. One side may leave its unit out. Scales (million, "
-        "dozen) are factors.",
+        "Units that differ are wrong, even if one could be converted. One side may leave its unit out, but not those of a "
+        "list in which they differ. Scales (million, dozen) are factors.",
         ((r"3\text{ hours}", "3"), (r"15\mbox{ cm}^2", r"15 \text{ square centimeters}"),
          (r"\$18.90", r"18.9 \text{ dollars}"), (r"90^\circ", "90"),
          ("3000000", r"3 \text{ million}")),
         ((r"3\text{ hours}", r"3\text{ minutes}"), (r"15\text{ cm}^2", r"15\text{ cm}"), (r"\$36", "€36"), ("3", "3 million"),
+         ("3 red, 2 blue", "3, 2"), (r"120^\circ", r"120^\circ\text{C}"),
          ("2m", "2")),
     ),
     Rule(
@@ -147,8 +148,8 @@ RULES = (
     ),
     Rule(
         "complex",
-        "i is the imaginary unit.",
-        (("2+2i", "2(1+i)"), ("-i", r"\frac{1}{i}"), ("2i", r"\sqrt{-4}")),
+        "i is the imaginary unit; a bar conjugates. An odd root of a negative number is the real one.",
+        (("2+2i", "2(1+i)"), ("-i", r"\frac{1}{i}"), ("2i", r"\sqrt{-4}"), ("3-4i", r"\overline{3+4i}"), ("-2", r"\sqrt[3]{-8}")),
         (("1+2i", "1-2i"),),
     ),
     Rule(
@@ -178,7 +179,7 @@ RULES = (
         "equations",
         "`x = 5` is 5 and not `y = 5`. Equations are equal up to a factor, inequalities up to a positive one. Every number "
         "in a chain of equals must be the key.",
-        (("5", "x = 5"), ("y = 2x + 3", "2x - y + 3 = 0"), ("5", "2+3=5"), ("x+y<3", "y<3-x")),
+        (("5", "x = 5"), ("5", "5 = x"), ("y = 2x + 3", "2x - y + 3 = 0"), ("5", "2+3=5"), ("x+y<3", "y<3-x")),
         (("x=5", "y=5"), ("5", "4=5"), ("x^2+y^2=1", "x^2+y^2=2")),
     ),
     Rule(

@@ -101,7 +101,5 @@ def _name(word: str) -> str:
 
 
 def compatible(left: str | None, right: str | None) -> bool:
-    """True for the same unit, and where one side has none; `degree` goes with degrees of any scale."""
-    if left is None or right is None or left == right:
-        return True
-    return {left, right} in ({"degree", "C"}, {"degree", "F"})
+    """True for the same unit, and where one side has none."""
+    return left is None or right is None or left == right

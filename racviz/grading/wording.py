@@ -14,7 +14,8 @@ LEAD = re.compile(
 STATING = re.compile(r"(?i)\b(?:answer|result|solution|it|this|that|therefore|thus|hence|so|option|choice)\b")
 """Words by which a sentence states its last words as the answer."""
 CHANGING = set(
-    "not no never isn less more least most than over under between greater smaller fewer above below except almost nearly negative "
+    "not no never cannot neither nor without isn "
+    "less more least most than over under between greater smaller fewer above below except almost nearly negative "
     "minus about approximately roughly around at up half twice double if when where unless either".split()
 )
 """Words before a value that make it another."""
@@ -29,7 +30,7 @@ def framed(text: str, inner: Reader) -> Value | None:
         lead = None
     if (
         lead
-        and not CHANGING & set(re.findall(r"[a-z]+", lead[1].lower()))
+        and not CHANGING & set(re.findall(r"[a-z]+", lead[1].lower().replace("n't", " not")))
         and (re.search(r"[\d\\]", lead[3]) or STATING.search(lead[1]))
     ):
         return inner(lead[3])
@@ -93,6 +94,8 @@ def worded(text: str, inner: Reader) -> Value | None:
         return Value("atom", numeral)
     if PRODUCT.fullmatch(plain.replace(" ", "")) and (not framed or len(plain) == 1):
         return None
+    if plain.lower() in ("true", "false"):  # JSON, Python and people write them in different cases
+        return Value("words", plain.lower())
     return Value("words", plain) if re.search(r"[A-Za-z]{2}|[A-Za-z] [A-Za-z]", plain) else None
 
 

@@ -58,6 +58,13 @@ def test_boxes_are_parts_of_the_text_whatever_it_is(text):
     )
 
 
+@pytest.mark.parametrize("text", ["It is not 3, " * 20_000, "the answer is not 3. " * 20_000, "**3 " * 50_000, "$3 " * 50_000])
+def test_long_prose_is_read_in_linear_time(text):
+    began = time.monotonic()
+    list(prose_candidates(text))
+    assert time.monotonic() - began < 3
+
+
 @pytest.mark.parametrize(
     "text", [r"\boxed{" * 50_000, r"\boxed{1} " * 20_000, "{" * 200_000, "\\boxed{3} " + "x" * 200_000 + r" \boxed{"]
 )

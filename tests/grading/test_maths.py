@@ -44,6 +44,28 @@ def test_different(judge, gold, answer):
     assert not judge.equal(gold, answer)
 
 
+PROSE = [
+    ("3", "It cannot be 3.", False), ("3", "It can't be 3", False), ("3", "It isn’t $3$.", False), ("3", "The answer is not 3", False),
+    ("3", "So,\nthe answer cannot be 3.", False), ("3", "I don't think the answer is 3", False), ("3", "3 is not the answer.", False),
+    ("7", "I could not solve it after 7 attempts", False), ("3", "The answer is 3. Wait, it is not 3.", False),
+    ("3", "It is 3. It is not 3.", False), ("5", "It is 5. It is not 3.", True), ("5", "The answer is 5. It is not 3.", True),
+    ("5", "The answer cannot be 3. It must be 5.", True), ("18", "He did not sell 18 cookies.\nSo he has 18 left.", True),
+    ("5", "It can't be less, so the answer is 5", True), ("3", "Since x cannot be negative, $x = 3$.", True),
+    ("4", "The answer is 4, not 5.", True), ("5", "The answer is 4, not 5.", False),
+    ("cannot be determined", "It cannot be determined", False), ("no", "The answer is no.", True),
+    ("4", "The answer is 4, since 2+2=4.", True), ("4", "The answer is 4 because 1+3=4", True),
+    ("4", "The final answer is 4 (we used 2+2).", True), ("4", "Therefore, the answer is $4$, as required.", True),
+    ("4", "The answer is 4 (mod 5)", False), ("(1,2)", "The answer is (1, 2), since x=1.", True),
+    ("2, 3", "The answer is 2 and 3, since both fit.", True), ("18", "She makes **$18** every day.", True),
+    ("18", "She makes **$18** every day\nin 2 shops", True), ("70000", "Her profit was $70,000.", True),
+    ("18", "She had $5 and then earned $18.", True), ("42", "She has at least 42", False), ("5", "Square root of 5", False),
+]  # fmt: skip
+
+
+def test_sentences_without_a_box_state_an_answer_and_deny_others(judge):
+    assert [(key, text) for key, text, verdict in PROSE if judge.equal(key, text) is not verdict] == []
+
+
 def test_what_takes_for_ever_is_given_up_and_the_next_is_compared():
     with MathsJudge(seconds=3.0) as judge:
         assert judge.equal("4", r"\boxed{4.0}")

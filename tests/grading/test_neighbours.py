@@ -8,6 +8,28 @@ import pytest
 from racviz.grading.judging import right
 
 RIGHT = r"""
+True | true
+True | \text{true}
+False | \textbf{FALSE}
+3 red, 2 blue | 2 blue, 3 red
+3 red, 2 blue | 3\text{ red}, 2\text{ blue}
+3 cm, 2 cm | 3, 2
+120^\circ | 120
+120^\circ\text{C} | 120
+5=x | 5
+5=x | x=5
+2+3=x | 5
+\overline{3+4i} | 3-4i
+\overline{\frac{1+i}{2}} | \frac{1-i}{2}
+\sqrt[3]{-8} | -2
+\sqrt[5]{-\frac{1}{32}} | -\frac12
+\sqrt[3]{2}\cdot\sqrt[3]{4} | 2
+\lg 100 | 2
+\lg x | \log_{10} x
+5\choose 2 | 10
+{5\choose 2} | 10
+3{5\choose 2}+1 | 31
+{n+1\choose k} | \binom{n+1}{k}
 12 | 12th
 12^{\text{th}} | 12^{th}
 3 | 3^{\text{rd}}
@@ -551,6 +573,22 @@ f(x) = x+1 | x+1
 \text{no real solutions} | no real solutions
 """
 WRONG = r"""
+True | \text{false}
+\text{Yes} | \text{yes}
+3 red, 2 blue | 3, 2
+3 red, 2 blue | 2, 3
+3 red, 2 blue | 2 red, 3 blue
+120^\circ | 120^\circ\text{C}
+120^\circ\text{F} | 120^\circ\text{C}
+5=x | 5=y
+5 | 4=5
+\overline{3+4i} | 3+4i
+\overline{AB} | AB
+\sqrt[3]{-8} | 1+i\sqrt3
+\sqrt[4]{-16} | -2
+\lg 100 | \ln 100
+{5\choose 2} | 5
+3 | \text{It cannot be } 3
 0.33 | \frac{1}{3}
 0.333333333 | \frac{1}{3}
 3.14 | \pi
