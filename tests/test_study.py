@@ -280,7 +280,7 @@ def test_traces_of_another_model_are_off_policy(tiny, tiny_folder, tmp_path):
     other.save(tmp_path / "other")
     study = study_in(tmp_path, tiny_folder, trace_source=str(tmp_path / "other"))
     calibration = study.calibration("rac")
-    assert calibration.label["on_policy"] is False and calibration.label["trace_source"] == str(tmp_path / "other")
+    assert calibration.label["on_policy"] is False and calibration.label["trace_source"] == "other"
     assert study.traces().model_fingerprint == study.tracer.fingerprint != study.dense.fingerprint
     assert study_in(tmp_path, tiny_folder, trace_source=str(tiny_folder)).tracer.name == str(tiny_folder)
 
