@@ -361,7 +361,10 @@ def test_minutes_come_from_a_timing_pass_alone(whole, tiny_folder, tmp_path, wor
 def test_the_manifest_says_what_to_do_again(whole):
     study, folder = whole
     manifest = json.loads((folder / "run" / "manifest.json").read_text(encoding="utf-8"))
-    assert study_from(manifest["parameters"]) == study
+    again = study_from(manifest["parameters"])
+    assert "/" not in again.model + again.run, "no folders of this machine"
+    assert Path(study.model).name == again.model and Path(study.run).name == again.run
+    assert dataclasses.replace(again, model=study.model, run=study.run) == study
     keys = {(row["kind"], row["key"]) for row in study.store.entries() if row["kind"] != "batches"}
     assert {(kind, key) for key, kind in manifest["keys"].items()} == keys
     assert {"torch", "transformers", "racviz", "python"} <= set(manifest["versions"]) and manifest["embedded"] is False
