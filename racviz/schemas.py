@@ -3,7 +3,9 @@
 JSON is checked by msgspec, columns by vectorised functions of pyarrow. One sentence names file, row, field, got and allowed.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +139,7 @@ def checked(value: Any, schema: Any, file: object, row: int | None = None, field
 
 
 def _at(value: Any, path: str) -> Any:
-    """What lies at a path of msgspec such as `$.sampling.seed`, as far as the path names keys."""
+    """The value at a path of msgspec such as `$.sampling.seed`, as far as the path names keys."""
     for part in path.strip("`").removeprefix("$").strip(".").split("."):
         if isinstance(value, dict) and part in value:
             value = value[part]
@@ -160,6 +162,18 @@ def checked_label(table: Any, schema: Any, file: object) -> dict[str, Any]:
         raise wrong(file, None, "the label", label, "an object")
     checked(label, schema, file, field="the label")
     return label
+
+
+@contextlib.contextmanager
+def readable_columns(file: object) -> Iterator[None]:
+    """Turn whatever pyarrow and pandas raise of odd columns into a DataError that names the file."""
+    import pyarrow as pa
+
+    odd = (pa.ArrowException, ValueError, TypeError, KeyError, RecursionError, AttributeError, IndexError, SyntaxError)
+    try:
+        yield
+    except odd as error:
+        raise DataError(f"{file} holds columns that cannot be read: {shortened(str(error))}") from error
 
 
 def check_table(table: Any, columns: tuple[Column, ...], file: object) -> None:

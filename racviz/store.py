@@ -245,7 +245,7 @@ class Store:
         return sorted(rows, key=lambda row: str(row["created"]), reverse=True)
 
     def drafts(self) -> list[Draft]:
-        """What runs are writing, and what killed ones left (`Draft.abandoned`)."""
+        """Drafts of runs at work, and those that killed ones left (`Draft.abandoned`)."""
         return [
             draft
             for kind in self._kinds()

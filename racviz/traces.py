@@ -17,7 +17,7 @@ from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.printable import placeless
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
-from racviz.schemas import TRACES, Column, TracesLabel, check_table, checked_label, shortened
+from racviz.schemas import TRACES, Column, TracesLabel, check_table, checked_label, readable_columns, shortened
 from racviz.store import Store, atomic, explained, is_regular, key_of, regular_file
 
 if TYPE_CHECKING:
@@ -122,19 +122,8 @@ def read_parquet(path: Path, columns: tuple[Column, ...] = (), label: Any = dict
         raise DataError(f"{path} is not a readable parquet file, or was cut off: {shortened(str(error))}") from error
     check_table(table, columns, path)
     meta = checked_label(table, label, path)
-    try:
+    with readable_columns(path):
         return table.to_pandas(), meta
-    except (
-        pa.ArrowException,
-        ValueError,
-        TypeError,
-        KeyError,
-        RecursionError,
-        AttributeError,
-        IndexError,
-        SyntaxError,
-    ) as error:
-        raise DataError(f"{path} holds columns that cannot be read: {shortened(str(error))}") from error
 
 
 def generate_traces(

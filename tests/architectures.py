@@ -63,7 +63,7 @@ ENCODERS = """bert bert-generation big_bird camembert data2vec-text electra erni
 roformer xlm xlm-roberta xlm-roberta-xl xlnet xmod prophetnet"""
 """Their tokens see those that follow, or a second stream of tokens."""
 OWN_CACHES = "cpmant doge inkling_text minimax qwen4_exp_text reformer rwkv xlstm"
-"""What they keep of earlier tokens, and how their blocks are called, is their own."""
+"""Their caches, and the calls of their blocks, are their own."""
 EXPERTS = """afmoe aria_text axk1 axk2 cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 ernie4_5_moe exaone_moe flex_olmo
 glm4_moe glm4_moe_lite gpt_oss granitemoe granitemoe_swa granitemoehybrid granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 jamba jetmoe laguna
 lfm2_moe llama4_text mellum mimo_v2_flash minimax_m2 minimax_m3_vl_text mixtral olmoe phimoe qwen2_moe qwen3_5_moe_text qwen3_moe

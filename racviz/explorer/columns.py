@@ -8,7 +8,7 @@ import numpy as np
 
 from racviz.errors import DataError
 from racviz.files import regular_file
-from racviz.schemas import ERRORS, ErrorsLabel, check_table, checked_label, shortened
+from racviz.schemas import ERRORS, ErrorsLabel, check_table, checked_label, readable_columns, shortened
 
 TEXTS = ("problem_id", "token", "phase")
 
@@ -35,19 +35,8 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise DataError(f"{path} is not a readable parquet file, or is still being written: {shortened(str(error))}") from error
     label = label_of(checked_label(table, ErrorsLabel, path), str(path))
     check_table(table, ERRORS, path)
-    try:
+    with readable_columns(path):
         return _arrays(table), label
-    except (
-        pa.ArrowException,
-        ValueError,
-        TypeError,
-        KeyError,
-        RecursionError,
-        AttributeError,
-        IndexError,
-        SyntaxError,
-    ) as error:
-        raise DataError(f"{path} holds columns that cannot be read: {shortened(str(error))}") from error
 
 
 def _arrays(table: Any) -> dict[str, Any]:

@@ -110,7 +110,7 @@ ASIDE = re.compile(r"(?i)\b(?:since|because|as|although|while|if)\b[^,.]*,")
 STOP = re.compile(r"[.!?;](?=\s|\*|$)|\n|,\s*(?=(?:and\s+|but\s+)?(?:so|then|thus|hence|therefore|we)\b)", re.IGNORECASE)
 CONTRAST = re.compile(r"(?i),\s*(?:and |but )?not\b.*", re.DOTALL)
 LAST, LONGEST = 40, 1_000
-"""How many numbers from the end are looked at, and how many characters of the sentence on each side."""
+"""Numbers from the end that are looked at, and characters of the sentence on each side."""
 TELLING = re.compile(
     r"(?:(?i:he|she|it|they|we|i|you|his|her|its|their|our|my|there|this|that|so|thus|hence|therefore)"
     r"|[A-Z][a-z]+(?= (?:[a-z]+(?:s|ed)|has|had|was|were|made|paid|spent|sold|got|ate) ))\s"

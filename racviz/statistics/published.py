@@ -1,4 +1,4 @@
-"""What was measured beside what the paper prints: in one table, and as the order of sources."""
+"""Measured values beside those that the paper prints: in one table, and as the order of sources."""
 
 from collections.abc import Sequence
 

@@ -48,7 +48,7 @@ MACHINES = list(AUDIT)
 
 
 def verdict(machine: str, number: int, *arguments: int, audit: int | None = None) -> str:
-    """What the assembled filter says of a call, by the rules of classic BPF (linux/filter.h)."""
+    """The verdict of the assembled filter on a call, by the rules of classic BPF (linux/filter.h)."""
     code = list(struct.iter_unpack("=HBBI", seccomp.assembled(machine)))
     full = [*arguments, 0, 0, 0, 0, 0, 0][:6]
     data = struct.pack("<iIQ6Q", number, AUDIT[machine] if audit is None else audit, 0, *(a & (2**64 - 1) for a in full))
