@@ -43,6 +43,27 @@ def check_decoder(model: Any, name: str) -> None:
         )
 
 
+def end_ids(model: Any, tokenizer: Any) -> set[int]:
+    """The end-of-sequence ids of the model's generation config and of its tokenizer."""
+    ids = getattr(model.generation_config, "eos_token_id", None)
+    ids = set(ids) if isinstance(ids, list | tuple) else {ids}
+    return {int(i) for i in ids | {tokenizer.eos_token_id} if i is not None}
+
+
+def check_ends(model: Any, tokenizer: Any, name: str) -> None:
+    """Raise DataError for a model that names end tokens of which it can sample none, so that every generation would be cut off."""
+    try:
+        ends = end_ids(model, tokenizer)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"generation_config.json of {name!r} has an eos_token_id that is no token id: {error}.") from error
+    size = model.get_input_embeddings().weight.shape[0]
+    if ends and not any(0 <= end < size for end in ends):
+        raise DataError(
+            f"{name!r} ends by the tokens {', '.join(map(str, sorted(ends)))}, but samples only the {size:,} tokens from 0 on, so that "
+            "nothing would end. Correct eos_token_id in generation_config.json and in the tokenizer's files."
+        )
+
+
 def context_of(config: Any) -> int:
     """The longest sequence in tokens that the config allows; 2**31 where it names none."""
     inner = text_config(config)

@@ -111,8 +111,10 @@ def json_rows(
     documents = list(_documents(path, text, begins))
     if len(documents) == 1:
         yield from _unwrapped(path, documents[0][1], documents[0][0], split, likely)
-    else:
+    elif len({where for where, _ in documents}) == len(documents):
         yield from documents
+    else:  # several on one line
+        yield from ((f"{path}, row {number}", value) for number, (_, value) in enumerate(documents, 1))
 
 
 def _begins(line: str | DataError) -> bool:

@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 
-from racviz.architecture import auto_class, check_decoder, context_of, length_switch
+from racviz.architecture import auto_class, check_decoder, check_ends, context_of, length_switch
 from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
 from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, reason_of, unknown
 from racviz.files import INCOMPLETE, is_regular
 from racviz.printable import placeless
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
+from racviz.schemas import Provenance, checked, loaded_json
 from racviz.store import atomic_files, explained, hash_file, read_text, regular_file, resource, write_text
 
 EMBEDDED = ("tiny-reasoner", "tiny-reasoner-small", "tiny-reasoner-seed1")
@@ -186,6 +187,7 @@ def load_model(
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= len(model.get_input_embeddings().weight):
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
+    check_ends(model, tokenizer, name)
     form = thinking_format(tokenizer, thinking, name)
     model = (model if spread else model.to(place)).eval()
     for parameter, values in model.named_parameters():
@@ -253,19 +255,18 @@ def provenance_of(folder: Path) -> dict[str, Any]:
             )
         return {}
     try:
-        kept = dict(json.loads(read_text(path)))
-        if INCOMPLETE in kept:
-            raise DataError(
-                f"the checkpoint in {folder} is incomplete: its save was killed, or is still at work, so that files of two models may lie "
-                "there. Save the model again."
-            )
-        return {k: v for k, v in kept.items() if k not in ("name", "fingerprint")}
-    except DataError:
-        raise
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        kept = loaded_json(read_text(path), "it", field="the content")
+        checked(kept, Provenance, "it")
+    except (OSError, ValueError, DataError) as error:
         raise DataError(
             f"{path} is damaged ({error}): it says which problems calibrated the model. Save the model again."
         ) from error
+    if INCOMPLETE in kept:
+        raise DataError(
+            f"the checkpoint in {folder} is incomplete: its save was killed, or is still at work, so that files of two models may lie "
+            "there. Save the model again."
+        )
+    return {k: v for k, v in kept.items() if k not in ("name", "fingerprint")}
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from racviz.keys import (
     scalar_text,
 )
 from racviz.livecodebench import program_tests
+from racviz.printable import shown
 from racviz.store import atomic, resource
 from racviz.tables import Row, Table, file_rows, folder_rows, hub_rows
 
@@ -111,12 +112,8 @@ class ProblemSet(Sequence[Problem]):
         if not self.problems:
             raise DataError(f"the problem set {self.name!r} ({self.split}) is empty; pass at least one problem.")
         for each in self.problems:
-            check(
-                isinstance(each, Problem),
-                "problems",
-                each,
-                "a ProblemSet or Problems, such as Problem('mine-1', 'What is 2 + 2?')",
-            )
+            allowed = "a ProblemSet or Problems, such as Problem('mine-1', 'What is 2 + 2?')"
+            check(isinstance(each, Problem), "problems", each, allowed)
         ids = [problem.id for problem in self.problems]
         if len(set(ids)) < len(ids):
             twice = next(i for i in ids if ids.count(i) > 1)
@@ -237,9 +234,10 @@ def problem_of(
     names = {key: column for key, (column, _) in chosen.items()}
     if "prompt" in values:
         values["prompt"] = _asked(plain(values["prompt"]), where)
-    if not isinstance(values.get("prompt"), str) or not values["prompt"].strip():
+    if not isinstance(prompt := values.get("prompt"), str) or not prompt.strip():
+        held = f"it has {named(row)}" if prompt is None else f"{names['prompt']!r} holds {shown(repr(prompt), 80)}"
         raise DataError(
-            f"{where}: a problem needs the column {names.get('prompt', 'prompt')!r}, a text that is not empty; it has {named(row)}. "
+            f"{where}: a problem needs the column {names.get('prompt', 'prompt')!r}, a text that is not empty; {held}. "
             "Another column is named by ?prompt=… after the file's name, or by columns={'prompt': …}."
         )
     if "public_test_cases" in row:

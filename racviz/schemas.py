@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -50,6 +50,70 @@ class CalibrationLabel(msgspec.Struct, frozen=True):
     source: str
     problems: list[str]
     label: Any
+
+
+class CalibrationOfModel(msgspec.Struct, frozen=True):
+    """What a pruned model's racviz.json says of its calibration."""
+
+    problems: list[str] = []
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """The content of racviz.json beside a model, as far as racviz reads it."""
+
+    name: str = ""
+    fingerprint: str = ""
+    base: str = ""
+    base_fingerprint: str = ""
+    prune: dict[str, Any] = {}
+    calibration: CalibrationOfModel = CalibrationOfModel()
+    sparsity: float = 0.0
+    sparsity_all: float = 0.0
+
+
+TokenId = Annotated[int, msgspec.Meta(ge=0, le=TOKEN_LIMIT)]
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class JournalRow(msgspec.Struct, frozen=True):
+    """A line of a journal: a completion and its place among the requests."""
+
+    row: Whole
+    output_ids: list[TokenId]
+    finish_reason: str
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """progress.json of a workspace."""
+
+    identity: str
+    done: Whole
+    rows: list[dict[str, Any]]
+    hashes: dict[str, str]
+
+
+class PyramidMeta(msgspec.Struct, frozen=True):
+    """meta.json of an explorer's pyramid."""
+
+    made_of: dict[str, int | None]
+    problems: list[str]
+    lengths: list[Whole]
+    t_in: list[Whole]
+    columns: Whole
+    names: list[str]
+    unusable: Whole
+    vocabulary: dict[str, str]
+    label: dict[str, Any]
+    sequences: str
+
+
+class MomentsLabel(msgspec.Struct, frozen=True):
+    """The label of a file of second moments."""
+
+    groups: dict[str, str]
+    tokens: dict[str, tuple[Whole, Whole]]
+    model: str
+    calibration: dict[str, Any]
 
 
 Scalar = str | int | float | bool | None
@@ -101,6 +165,7 @@ TRACES = (
     Column("finish_reason", "text"),
     Column("content_hash", "text", required=False),
 )
+COMPLETIONS = (Column("output_ids", "lists of whole", 0, TOKEN_LIMIT), Column("finish_reason", "text"))
 CALIBRATION = (
     Column("token_ids", "lists of whole", 0, TOKEN_LIMIT),
     Column("phases", "lists of whole", 0, 127),
@@ -124,7 +189,7 @@ def wrong(file: object, row: int | None, field: str, got: object, allowed: str) 
 
 
 def checked(value: Any, schema: Any, file: object, row: int | None = None, field: str = "the content") -> Any:
-    """A value as its schema says. Raises DataError."""
+    """A value converted as its schema says. Raises DataError."""
     try:
         return msgspec.convert(value, schema)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:

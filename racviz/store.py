@@ -93,6 +93,9 @@ class Store:
     root: Path
     _reclaimed: list[bool] = field(default_factory=list, init=False, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+
     @classmethod
     def default(cls) -> "Store":
         """`$RACVIZ_CACHE`, or racviz in the user's cache folder."""

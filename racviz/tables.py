@@ -264,6 +264,7 @@ def hub_rows(
     try:
         import pyarrow as pa
         from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
     except ModuleNotFoundError as error:
         raise DataError(
             f"the data set {table.name!r} needs the package datasets: pip install 'racviz[hub]'. Or pass a file."
@@ -283,9 +284,12 @@ def hub_rows(
         try:
             for number, row in enumerate(rows, 1):
                 yield _clean((f"{name}, row {number}", row))
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, DatasetsError, ValueError, TypeError, KeyError) as error:
+            if isinstance(error, DataError):
+                raise
             if number or not only or "FieldRef" not in str(error):
-                raise DataError(f"data set {name!r} cannot be read: {_first(error)}") from error
+                why = _first(error) or type(error).__name__
+                raise DataError(f"data set {name!r} cannot be read after row {number}: {why}. {instead}.") from error
             only = None  # a column is not there: without the choice, whoever wants it says which there are
         else:
             return

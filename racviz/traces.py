@@ -1,6 +1,7 @@
 """Traces: prompt token ids and the very output token ids that a model sampled; never re-tokenised text."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -9,15 +10,28 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from racviz.conformance import check_tokens
 from racviz.drafts import remove
-from racviz.errors import DamagedArtefact, DataError, check
+from racviz.errors import DamagedArtefact, DataError, RacvizError, check
 from racviz.generation import Completion, Opened, Request, Sampling, backend_key, generate, opened
 from racviz.locks import share
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.printable import placeless
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
-from racviz.schemas import TRACES, Column, TracesLabel, check_table, checked_label, readable_columns, shortened
+from racviz.schemas import (
+    COMPLETIONS,
+    TRACES,
+    Column,
+    JournalRow,
+    TracesLabel,
+    check_table,
+    checked,
+    checked_label,
+    loaded_json,
+    readable_columns,
+    shortened,
+)
 from racviz.store import Store, atomic, explained, is_regular, key_of, regular_file
 
 if TYPE_CHECKING:
@@ -191,7 +205,7 @@ def complete(
                 "backend": backend_key(running.name),
                 "requests": [asdict(r) for r in batch],
             }
-            journal = Journal(store, parts if running.backend is not None else None)
+            journal = Journal(store, parts if running.backend is not None else None, loaded)
 
             def run(batch=batch, journal=journal) -> list[Completion]:
                 with journal:
@@ -208,7 +222,8 @@ def complete(
                 made = run()
             else:
                 before = bar.n
-                made = store.cached("batches", parts, lambda folder, run=run: _write_batch(folder, run()), _read_batch)
+                read = functools.partial(_read_batch, count=len(batch), loaded=loaded)
+                made = store.cached("batches", parts, lambda folder, run=run: _write_batch(folder, run()), read)
                 journal.remove()
                 bar.update(len(batch) - (bar.n - before))
             results |= dict(zip(chosen, made, strict=True))
@@ -218,7 +233,8 @@ def complete(
 class Journal:
     """Rows as they were finished, one a line, so that a run that dies loses only what was in flight."""
 
-    def __init__(self, store: Store | None, parts: dict[str, Any] | None):
+    def __init__(self, store: Store | None, parts: dict[str, Any] | None, loaded: LoadedModel):
+        self.loaded = loaded
         self.path = None if store is None or parts is None else store.root / "journals" / f"{key_of(**parts)}.jsonl"
         self.rows: dict[int, Completion] = {}
 
@@ -229,12 +245,11 @@ class Journal:
             text = ""
             with contextlib.suppress(FileNotFoundError):  # removed by another process, which has all rows by now
                 text = self.path.read_text(encoding="utf-8", errors="replace")
-            for line in text.splitlines():
-                try:
-                    row = json.loads(line)
-                    self.rows[int(row["row"])] = Completion(tuple(map(int, row["output_ids"])), str(row["finish_reason"]))
-                except (ValueError, KeyError, TypeError):
-                    continue  # cut off when the run died
+            for number, line in enumerate(text.split("\n"), 1):
+                with contextlib.suppress(DataError):  # cut off when the run died, or damaged: the row is generated anew
+                    row = checked(loaded_json(line, self.path, number), JournalRow, self.path, number)
+                    check_tokens(self.loaded, row.output_ids, "the row")
+                    self.rows[row.row] = Completion(tuple(row.output_ids), row.finish_reason)
         with explained("write", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if os.path.lexists(self.path) and not is_regular(self.path):
@@ -267,9 +282,12 @@ def _write_batch(folder: Path, rows: list[Completion]) -> None:
     write_parquet(folder / "data.parquet", pd.DataFrame([asdict(row) for row in rows]), {})
 
 
-def _read_batch(folder: Path) -> list[Completion]:
+def _read_batch(folder: Path, count: int, loaded: LoadedModel) -> list[Completion]:
     try:
-        frame, _ = read_parquet(folder / "data.parquet")
-    except DataError as error:
+        frame, _ = read_parquet(folder / "data.parquet", COMPLETIONS)
+        check(len(frame) == count, "rows of a batch", len(frame), str(count))
+        for ids in frame["output_ids"]:
+            check_tokens(loaded, ids, "the batch")
+    except RacvizError as error:
         raise DamagedArtefact(str(error)) from error
     return [Completion(tuple(map(int, row.output_ids)), row.finish_reason) for row in frame.itertuples()]

@@ -564,6 +564,12 @@ class TestKeeping:
         np.testing.assert_allclose(kept["ratio"], wanted["e_prompt"] / wanted["e_rac"], rtol=1e-6)
         assert kept["phase"].tolist() == wanted["phase"].tolist()
 
+    def test_no_token_is_run_by_a_spreadsheet(self, errors, tmp_path):
+        texts = np.array(["=", "=1+cmd|' /C calc'!A0", "plain", "\n", "@SUM(A1)"])
+        frame = errors.frame.assign(token=texts[errors.frame["token_id"] % len(texts)])
+        kept = pd.read_csv(rv.explore(frame).save(tmp_path / "x.csv"), keep_default_na=False)["token"]
+        assert set(kept) == {"=", "'=1+cmd|' /C calc'!A0", "plain", "\n", "'@SUM(A1)"}
+
     def test_a_page_holds_no_text_of_a_model_as_html(self, errors, tmp_path):
         texts, ids = np.array(NASTY), errors.frame["token_id"]
         frame = errors.frame.assign(token=texts[ids % len(texts)], problem_id="<img src=x>" + errors.frame["problem_id"])

@@ -150,15 +150,15 @@ class TestDamagedSums:
         whole = sealed(content).encode()
         path = tmp_path / "x.json"
         path.write_bytes(whole)
-        assert unsealed(path)["b"] == content["b"]
+        assert unsealed(path, dict)["b"] == content["b"]
         for place in range(len(whole)):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
             with pytest.raises(Damaged):
-                unsealed(path)
+                unsealed(path, dict)
         for cut in (b"", whole[:-1], b"[" * 10**6, b"null"):
             path.write_bytes(cut)
             with pytest.raises(Damaged):
-                unsealed(path)
+                unsealed(path, dict)
 
 
 class TestForeignSums:

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,30 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import racviz as rv
 from racviz.calibration import CalibrationSet
 from racviz.errors import DataError, RacvizError
 from racviz.evaluation import Evaluation
 from racviz.explorer.columns import read_columns
+from racviz.explorer.pyramid import open_pyramid
+from racviz.explorer.sums import sealed
+from racviz.models import provenance_of
+from racviz.pruning.moments import Moment, SecondMoments
+from racviz.pruning.workspace import Workspace
 from racviz.reconstruction import ReconstructionErrors
 from racviz.results import read_results
 from racviz.schemas import SHOWN
+from racviz.store import Store
 from racviz.study import RESULT_COLUMNS
 from racviz.sweep import Book, studies_of
-from racviz.traces import Trace, Traces, write_parquet
+from racviz.traces import Journal, Trace, Traces, write_parquet
 
 EXAMPLES = int(os.environ.get("RACVIZ_FUZZ_EXAMPLES", "40"))
 fuzz = settings(
@@ -195,6 +205,111 @@ def test_changed_problems_and_texts_open_or_are_refused(data):
         path.write_bytes(text if data.draw(st.booleans()) else damaged(text, data))
         allowed(rv.load_problems, str(path))
         allowed(rv.load_texts, str(path))
+
+
+@fuzz
+@given(data=st.data())
+def test_a_changed_provenance_opens_or_is_refused(data):
+    kept = {
+        "name": "m", "fingerprint": "f", "base": "tiny-reasoner", "prune": {"method": "wanda"}, "sparsity": 0.5, "sparsity_all": 0.4,
+        "calibration": {"source": "rac", "tokens": 12, "problems": ["aa", "bb"]},
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "racviz.json"
+        text = json.dumps(mutated(kept, data)).encode()
+        path.write_bytes(text if data.draw(st.booleans()) else damaged(json.dumps(kept).encode(), data))
+
+        def read():
+            problems = provenance_of(path.parent).get("calibration", {}).get("problems", ())
+            assert all(isinstance(problem, str) for problem in problems)
+
+        allowed(read)
+
+
+@fuzz
+@given(data=st.data())
+def test_changed_progress_of_a_workspace_opens_or_is_refused(data):
+    kept = {"identity": "i", "done": 1, "rows": [{"linear": "q", "sparsity": 0.5}], "hashes": {}}
+    blocks = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "progress.json"
+        text = json.dumps(mutated(kept, data)).encode()
+        path.write_bytes(text if data.draw(st.booleans()) else damaged(json.dumps(kept).encode(), data))
+        allowed(Workspace(folder, "i").restore, blocks)
+
+
+@fuzz
+@given(data=st.data())
+def test_changed_second_moments_open_or_are_refused(data):
+    moment = Moment(2)
+    moment.add(0, torch.ones(3, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "moments.safetensors"
+        SecondMoments({"q": moment.finish(), "k": moment}, "f", {"source": "rac"}).save(path)
+        if data.draw(st.booleans()):
+            path.write_bytes(damaged(path.read_bytes(), data))
+        else:
+            with safe_open(path, "pt") as file:
+                label = mutated(json.loads(file.metadata()["racviz"]), data)
+                sums = {key: file.get_tensor(key) for key in file.keys()}
+            shape = data.draw(st.sampled_from([(2, 2), (2,), (3, 2), (), (0,), (1, 1, 1)]))
+            sums["q|1"] = torch.zeros(shape)
+            save_file(sums, path, {"racviz": json.dumps(label)})
+        allowed(SecondMoments.load, path)
+
+
+@settings(fuzz, max_examples=max(10, EXAMPLES // 2))
+@given(data=st.data())
+def test_a_changed_journal_gives_rows_of_the_vocabulary(tiny, data):
+    """What is damaged is generated anew, so no journal stops a run; whatever is taken out of one can be told as text."""
+    rows = [{"row": k, "output_ids": [5, 6, 7], "finish_reason": "stop"} for k in range(2)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        journal = Journal(store, {"a": 1}, tiny)
+        journal.path.parent.mkdir(parents=True)
+        lines = "\n".join(json.dumps(mutated(row, data)) for row in rows).encode()
+        journal.path.write_bytes(lines if data.draw(st.booleans()) else damaged(lines, data))
+        with journal:
+            for row, completion in journal.rows.items():
+                assert row >= 0 and isinstance(completion.finish_reason, str)
+                assert all(0 <= token < len(tiny.tokenizer) for token in completion.output_ids)
+
+
+@settings(fuzz, max_examples=max(10, EXAMPLES // 2))
+@given(data=st.data())
+def test_changed_sums_of_the_explorer_are_made_again(data):
+    frame = pd.DataFrame({"problem_id": ["a"] * 4, "position": range(4), "phase": ["prompt"] * 2 + ["decode"] * 2})
+    frame["norm_dense"], frame["e_rac"] = 1.0, [0.5, 0.25, 0.125, 0.0625]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "errors.parquet"
+        write_parquet(path, frame, {"model": "m"})
+        made = open_pyramid(path)
+        file = made.folder / data.draw(st.sampled_from(["meta.json", "start/sums.json"]))
+        content = mutated(json.loads(file.read_text())["content"], data)
+        file.write_text(sealed(content) if isinstance(content, dict) else json.dumps(content))
+        again = open_pyramid(path)
+        assert again.names == made.names and again.columns == 4
+        np.testing.assert_array_equal(again.level("rac", 0)[:, :], made.level("rac", 0)[:, :])
+
+
+@settings(fuzz, max_examples=max(10, EXAMPLES // 2))
+@given(data=st.data())
+def test_changed_traces_of_others_are_imported_or_refused(tiny, data):
+    row = data.draw(
+        st.sampled_from([
+            {"prompt": "What is 1 + 1?", "response": "<think> one more </think> 2", "finish_reason": "stop"},
+            {"messages": [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "reasoning_content": "so", "content": "2"}]},
+            {"prompt_ids": [1, 2], "output_ids": [3, 4], "model": "m", "content_hash": "aa"},
+            {"question": "1 + 1?", "generations": ["2", None], "finish_reasons": ["stop", "length"]},
+        ])
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "traces.jsonl"
+        lines = "\n".join(json.dumps(each) for each in (row, mutated(row, data))).encode()
+        path.write_bytes(lines if data.draw(st.booleans()) else damaged(lines, data))
+        allowed(lambda: rv.import_traces(str(path), tiny, max_bad="100%"))
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,13 @@ def hub(tmp_path_factory):
             for k in range(20)
         ],
         "mine/other/train.jsonl": [dict(ask=f"Q{k}", gold=str(k)) for k in range(3)],
+        "mine/broken/train.jsonl": [dict(question=f"Q{k}", answer=str(k)) for k in range(20)],
     }  # fmt: skip
     for name, rows in write.items():
         (sets / name).parent.mkdir(parents=True)
         (sets / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with (sets / "mine/broken/train.jsonl").open("a") as file:
+        file.write('{"question": "cut o')
     card = "---\nconfigs:\n- config_name: {}\n  data_files:\n  - split: train\n    path: {}\n---\n"
     big = "x" * 20_000
     for name, config, frame in (
@@ -118,6 +121,10 @@ WRONG = [
     ("rv.load_problems('openr1-math?config=nix', split='calibration')", "'nix' not found. Available: .*default"),
     ("rv.load_problems('openr1-math?prompt=nix', split='calibration')", "no column 'nix'.*it has problem, answer, uuid"),
     ("rv.load_problems('mine/other', split='calibration')", "needs the column 'prompt'.*it has ask, gold"),
+    (
+        "rv.load_problems('mine/broken', split='calibration')",
+        "data set 'mine/broken' cannot be read after row .* Pass a local file",
+    ),
     ("list(load_texts('mine/other'))", "not a row with the column 'text'.*it has ask, gold"),
 ]
 

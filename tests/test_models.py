@@ -296,6 +296,22 @@ def test_a_tokenizer_without_padding_or_markers(folder):
 # --- saving that fails -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("eos", [10**6, [10**6, 10**6 + 1], -1, "x", ["</s>"]])
+def test_end_tokens_that_no_model_samples_are_refused(folder, eos):
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).exists():
+            own = {k: v for k, v in json.loads((folder / name).read_text()).items() if k not in ("eos_token", "pad_token")}
+            (folder / name).write_text(json.dumps(own | ({"pad_token": "<pad>"} if name.startswith("tok") else {})))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": eos}))
+    with pytest.raises(DataError, match="eos_token_id"):
+        load_model(folder)
+
+
+def test_end_tokens_beside_one_that_is_sampled_are_fine(folder):
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [10**6, 1]}))
+    load_model(folder)
+
+
 def test_a_save_that_fails_leaves_the_old_checkpoint(tiny, folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     other = tiny.copy()

@@ -145,7 +145,7 @@ def test_a_large_model_is_planned_for_a_gpu(tmp_path, tiny_folder):
                    vocab_size=152_064, max_position_embeddings=131_072, dtype="bfloat16", layer_types=["full_attention"] * 28)  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").unlink()
-    given = dict(model=str(folder), calibration_tokens=1_000_000, t_max=8192, budget=32_768, problems=500, backend="vllm", thinking="plain",
+    given = dict(model=str(folder), calibration_tokens=100_000, t_max=8192, budget=32_768, problems=500, backend="vllm", thinking="plain",
                  dtype="bfloat16", sparsities=[0.5], sources=["prompt", "rac"])  # fmt: skip
     plan = plan_report("figure2", given, on="a100", expected_tokens=4_000)
     assert {what for what in failed(plan)} <= {"backend", "room on disk"}

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -203,6 +204,18 @@ def test_a_file_that_is_not_there(tmp_path):
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(DataError, match="folder.jsonl is a folder"):
         load_problems(tmp_path / "folder.jsonl")
+
+
+def test_objects_on_one_line_are_rows(write):
+    path = write('{"problem": "a", "answer": "1"} {"problem": "b", "answer": "2"}\n{"problem":\n"c", "answer": "3"}')
+    found = load_problems(path)
+    assert [problem.prompt for problem in found] == ["a", "b", "c"] and len({problem.id for problem in found}) == 3
+
+
+@pytest.mark.parametrize("value", [7, True, ["a", "b"], {"text": "a"}, 0.5])
+def test_a_question_that_is_no_text_is_shown(write, value):
+    with pytest.raises(DataError, match=re.escape(f"'question' holds {value!r}")):
+        load_problems(write(json.dumps({"question": value, "answer": "1"})))
 
 
 def test_ids_must_differ(write):

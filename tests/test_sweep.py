@@ -175,9 +175,7 @@ def until(condition, seconds: float = 60) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGHUP, -1)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_workers_end_with_the_sweep_however_it_ends(grid, hooked, tmp_path, number, code):
     hooked("sleep")
     (tmp_path / "grid.yaml").write_text(json.dumps(grid()))

@@ -1,6 +1,8 @@
 """One study at several values of a parameter, how far trace sources are apart, and what the paper prints."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from racviz.errors import ParameterError
 from racviz.models import load_model
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study
-from racviz.study.policies import distances, kl_per_token, nats_per_token, subspace_angle
+from racviz.study.policies import degrees_between, distances, kl_per_token, leading_subspaces, nats_per_token
 from racviz.study.variants import MEASURED, variant, vary
 from racviz.tiny.teacher import teacher_traces
 
@@ -54,6 +56,21 @@ def test_what_does_not_change_the_dense_model_s_answers_has_it_once(study):
     assert (evaluations["source"] == "dense").sum() == 4
 
 
+def test_variants_that_are_files_are_named_without_their_folders(study, tiny, tmp_path):
+    rows = [dict(prompt=f"What is {k} + 1?", response="<think> so </think> 2") for k in range(60)]
+    paths = []
+    for name in ("one.jsonl", "two.jsonl"):
+        paths.append(str(tmp_path / name))
+        Path(paths[-1]).write_text("\n".join(map(json.dumps, rows)))
+    results, evaluations = vary(study, "trace_source", paths)
+    for frame in (results, evaluations):
+        assert set(frame["variant"]) == {"one.jsonl", "two.jsonl"}
+        assert not frame.astype(str).apply(lambda column: column.str.contains(str(tmp_path), regex=False)).any().any()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ParameterError, match="both called 'one.jsonl'"):
+        vary(study, "trace_source", [paths[0], str(tmp_path / "other" / "one.jsonl")])
+
+
 @pytest.mark.parametrize(
     ("parameter", "values", "message"),
     [("sed", [0], "Did you mean 'seed'"), ("seed", [], "seeds must be a list"), ("method", ["wnda"], "Did you mean 'wanda'")],
@@ -84,9 +101,10 @@ def test_the_angle_between_subspaces(tiny):
     problems = rv.load_problems("arithmetic", split="calibration", limit=40)
     moments = rv.second_moments(tiny, rv.calibration_set("prompt", tiny, problems=problems, tokens=800))
     generic = rv.second_moments(tiny, rv.calibration_set("generic", tiny, tokens=800))
-    assert subspace_angle(moments, moments) == pytest.approx(0, abs=0.1)
-    assert 1 < subspace_angle(moments, generic) < 90
-    assert subspace_angle(moments, generic) == pytest.approx(subspace_angle(generic, moments), abs=1e-6)
+    own, other = leading_subspaces(moments), leading_subspaces(generic)
+    assert degrees_between(own, own) == pytest.approx(0, abs=0.1)
+    assert 1 < degrees_between(own, other) < 90
+    assert degrees_between(own, other) == pytest.approx(degrees_between(other, own), abs=1e-6)
 
 
 def test_a_teacher_s_text_calibrates_and_is_off_policy(tmp_path):

@@ -138,7 +138,10 @@ def save(
     elif path.suffix == ".csv":
         with atomic(path) as temporary:
             tokens = selection(session, x, y)
-            tokens["problem_id"] = tokens["problem_id"].map(cell)  # tokens stay as they are: "=" alone is no formula
+            tokens["problem_id"] = tokens["problem_id"].map(cell)
+            tokens["token"] = tokens["token"].map(
+                lambda text: cell(text) if len(text.strip()) > 1 else text
+            )  # "=" runs nothing
             tokens.rename(columns=cell).to_csv(temporary, index=False)
     elif path.suffix == ".parquet":
         with atomic(path) as temporary:

@@ -33,9 +33,10 @@ from racviz.drafts import new_draft, newest, reclaim
 from racviz.errors import DataError
 from racviz.explorer.columns import read_columns
 from racviz.explorer.summing import DENSE, UNUSABLE, file_of, levels, shifted, write_levels, write_pyramid
-from racviz.explorer.sums import NAME, Checked, Damaged, lost, unsealed, write_sums
+from racviz.explorer.sums import NAME, SUMS, Checked, Damaged, lost, unsealed, write_sums
 from racviz.files import regular_file
 from racviz.printable import shown
+from racviz.schemas import PyramidMeta
 from racviz.store import explained
 
 __all__ = ["DENSE", "UNUSABLE", "Pyramid", "levels", "make_pyramid", "open_pyramid", "shifted"]
@@ -129,7 +130,7 @@ class Pyramid:
 
     def _sums(self, folder: Path) -> dict[str, list[int]]:
         if folder not in self._kept:
-            self._kept[folder] = unsealed(folder / NAME)
+            self._kept[folder] = unsealed(folder / NAME, SUMS)
         return self._kept[folder]
 
     def _anew(self) -> "Pyramid":
@@ -223,9 +224,11 @@ def open_pyramid(path: str | Path) -> Pyramid:
     own = not home.is_symlink()  # a link may lead to a folder of the user's
     try:
         if own and not folder.is_symlink():
-            unsealed(folder / "start" / NAME)
-            meta = unsealed(folder / "meta.json")
-            if meta.get("made_of") == made_of:
+            unsealed(folder / "start" / NAME, SUMS)
+            meta = unsealed(folder / "meta.json", PyramidMeta)
+            if not len(meta["problems"]) == len(meta["lengths"]) == len(meta["t_in"]):
+                raise Damaged("meta.json names another number of problems than of rows")
+            if meta["made_of"] == made_of:
                 return Pyramid(folder, meta, artefact=path)
     except OSError:
         pass  # none, or one that one may not read

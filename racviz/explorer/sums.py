@@ -11,10 +11,13 @@ import numpy as np
 
 from racviz.errors import DataError
 from racviz.files import regular_file
+from racviz.schemas import checked, loaded_json
 
 BLOCK = 1 << 16
 """Bytes that share a checksum."""
 NAME = "sums.json"
+SUMS = dict[str, list[int]]
+"""By the name of an array's file, the checksums of its blocks."""
 
 
 class Damaged(Exception):
@@ -33,14 +36,19 @@ def sealed(content: Mapping[str, Any]) -> str:
     return f'{{"crc": {zlib.crc32(text.encode())}, "content": {text}}}'
 
 
-def unsealed(path: Path) -> dict[str, Any]:
-    """Read what `sealed` made. Raises OSError where there is nothing, Damaged where it is not what was written."""
+def unsealed(path: Path, schema: Any) -> dict[str, Any]:
+    """Read what `sealed` made. Raises OSError where there is nothing, Damaged where it is not what was written or not of the schema."""
     if not path.is_file():
         raise FileNotFoundError(path)
     found = re.fullmatch(rb'\{"crc": (\d{1,10}), "content": (\{.*\})\}', path.read_bytes(), re.DOTALL)
     if found is None or zlib.crc32(found[2]) != int(found[1]):
         raise Damaged(f"{path.name} is not what was written")
-    return json.loads(found[2])
+    try:
+        content = loaded_json(found[2], path.name, field="the content")
+        checked(content, schema, path.name)
+    except DataError as error:
+        raise Damaged(str(error)) from error
+    return content
 
 
 def write_sums(folder: Path, sums: Mapping[str, list[int]]) -> None:

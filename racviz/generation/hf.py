@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from racviz.architecture import end_ids
 from racviz.conformance import pad_id, rows_may_be_padded
 from racviz.errors import NumericalError
 from racviz.generation import Completion, Request, Sampling
@@ -92,9 +93,7 @@ def decoding_attention(model) -> Iterator[None]:
 
 def stop_ids(loaded) -> set[int]:
     """The end-of-sequence ids of the model's generation config and of its tokenizer."""
-    ids = getattr(loaded.model.generation_config, "eos_token_id", None)
-    ids = set(ids) if isinstance(ids, list | tuple) else {ids}
-    return {int(i) for i in ids | {loaded.tokenizer.eos_token_id} if i is not None}
+    return end_ids(loaded.model, loaded.tokenizer)
 
 
 @dataclass

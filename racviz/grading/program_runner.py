@@ -1,7 +1,8 @@
 """Run program.py of the working folder as a script, or call one of its functions. Runs inside the sandbox; imports nothing of racviz.
 
-Started as `python -I -B -c SOURCE FUNCTION`, with an empty FUNCTION for a script. The first byte on standard output says that the program
-begins; it is written before any line of the program runs. After it comes the output of a script, or the result of the function as JSON.
+Started as `python -I -B -c SOURCE FUNCTION PACKAGES`, with an empty FUNCTION for a script; PACKAGES is the folder of NumPy. The first
+byte on standard output says that the program begins; it is written before any line of the program runs. After it comes the output of
+a script, or the result of the function as JSON.
 
 Nothing here is kept from the program: it may read this text and these frames, and replace any module. No wanted output is in this process,
 so that only the right output is graded right, whoever writes it.
@@ -92,6 +93,9 @@ def encoded(value: object) -> str:
         for plain in (int, float):
             if plain(value) == value:
                 return encoded(plain(value))
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic):  # a number of NumPy equals one of JSON
+        return encoded(value.item())
     raise TypeError(f"the result holds a {kind.__name__}, which equals no value of JSON")
 
 
@@ -127,11 +131,13 @@ def call(source: str, function: str) -> None:
 
 
 def main() -> None:
-    function = sys.argv[1]
+    function, packages = sys.argv[1:]
+    sys.path.append(packages)
     sys.argv[:] = ["program.py"]
     with open("program.py", encoding="utf-8-sig") as file:
         source = file.read()
     os.environ.clear()
+    os.putenv("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads would count against the program's; os.environ stays empty
     sys.set_int_max_str_digits(0)
     sys.setrecursionlimit(RECURSION)
     open_streams()

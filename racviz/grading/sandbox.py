@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix
 """The system's files that an interpreter may need beside its own, where they are."""
 INSIDE = "/python"
 """The interpreter's folder inside the sandbox."""
+PACKAGES = f"{INSIDE}/packages"
+"""Folder of NumPy, which LiveCodeBench's harness has, inside the sandbox."""
 
 
 class SandboxError(GradingError):
@@ -83,7 +86,7 @@ def run_program(
     """Run a Python program that nobody has read, or call one of its functions.
 
     It finds the names of `typing`, `collections`, `math` and the like, which starter code takes for granted, as LiveCodeBench gives them.
-    Only the standard library, and what the base interpreter has, can be imported.
+    Only the standard library, what the base interpreter has, and NumPy can be imported.
 
     Parameters
     ----------
@@ -134,9 +137,9 @@ def _started(program: str, given: str, limits: Limits, function: str, room: int,
         Path(paths["input"]).write_bytes(_text(given).encode())
         os.chmod(paths["input"], 0o644)
         machine = os.uname().machine
-        python, readable = _interpreter()
+        python, readable, packages = _interpreter()
         spec = {name: most for name, most in asdict(limits).items() if name != "output"} | paths | {
-            "python": python, "readable": readable, "contained": contained, "function": function,
+            "python": python, "readable": readable, "packages": packages, "contained": contained, "function": function,
             "runner": RUNNER.read_text(encoding="utf-8"), "program": _text(program), "parent": os.getpid(),
             "filter": seccomp.assembled(machine).hex(),
             "numbers": seccomp.numbers(seccomp.LAUNCHERS, machine) if machine in seccomp.MACHINES else {},
@@ -146,14 +149,18 @@ def _started(program: str, given: str, limits: Limits, function: str, room: int,
         return _watched(Path(scratch) / "spec.json", limits.seconds, limits.output + room, contained)
 
 
-def _interpreter() -> tuple[tuple[str, str], list[tuple[str, str]]]:
-    """The base interpreter, and all that is shown to a program: (path here, path inside the sandbox)."""
+def _interpreter() -> tuple[tuple[str, str], list[tuple[str, str]], tuple[str, str]]:
+    """The base interpreter, all that is shown to a program, and the folder of packages: (path here, path inside the sandbox)."""
     python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     inside = f"{INSIDE}/bin/{os.path.basename(python)}"
     prefix = os.path.realpath(sys.base_prefix)
     shown = [(os.path.join(prefix, part), f"{INSIDE}/{part}") for part in ("lib", "lib64")]
-    shown = [(os.path.realpath(path), target) for path, target in shown if os.path.isdir(path)]
-    return (python, inside), [(python, inside), *shown, *((path, path) for path in LIBRARIES if os.path.exists(path))]
+    shown = [(os.path.realpath(path), target) for path, target in shown]
+    site = os.path.dirname(find_spec("numpy").submodule_search_locations[0])
+    packages = [(os.path.realpath(os.path.join(site, name)), f"{PACKAGES}/{name}") for name in ("numpy", "numpy.libs")]
+    system = [(path, path) for path in LIBRARIES]
+    found = [pair for pair in (*shown, *packages, *system) if os.path.exists(pair[0])]
+    return (python, inside), [(python, inside), *found], (site, PACKAGES)
 
 
 def _text(text: str) -> str:

@@ -270,9 +270,9 @@ def program(spec: dict, status: int, alive: int) -> None:
     shared = any(".so" in name for name in os.listdir(libraries) if name.startswith("libpython"))
     os.write(status, b'{"started": true}\n')
     system_calls(spec)
-    os.execve(
-        python, [python, "-I", "-B", "-c", spec["runner"], spec["function"]], {"LD_LIBRARY_PATH": libraries} if shared else {}
-    )
+    packages = spec["packages"][1 if spec["contained"] else 0]
+    command = [python, "-I", "-B", "-c", spec["runner"], spec["function"], packages]
+    os.execve(python, command, {"LD_LIBRARY_PATH": libraries} if shared else {})
 
 
 def shut_in(spec: dict) -> str:

@@ -1,9 +1,7 @@
 """Rollouts out of rows: token ids as they are, texts through the chat template and the model's thinking format."""
 
 import itertools
-import json
 import operator
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +20,7 @@ from racviz.interchange.answers import (
     turns_of,
     with_reason,
 )  # fmt: skip
+from racviz.interchange.chats import chat_of_text, check_text, is_chat
 from racviz.interchange.joining import Joiner
 from racviz.interchange.prompts import Prompts, system_of
 from racviz.interchange.thoughts import REMEDY, Field, fields_of, is_blank, shown
@@ -38,8 +37,6 @@ BESIDE_THOUGHTS = ("answer", "final_answer", "model_answer", "content", "deepsee
 OBJECTS = ("choices", "candidates", "message")
 """Columns that are a response only if they hold objects: choices may be those of a question."""
 CHATS = ("prompt", "messages", "conversations", "conversation", "input")
-PRINTED = re.compile(r"\s*(array\(\s*)?\[\s*\{\s*'(role|from|content|value)'\s*:.*\}\s*\](,[^\]]*\))?\s*\Z", re.DOTALL)
-"""A list of turns as Python or numpy prints it."""
 IDS = ("prompt_ids", "output_ids", "input_ids")
 
 
@@ -96,7 +93,7 @@ class Reader:
         if any(name in row for name in IDS) and (rollout := self._of_ids_row(row)) is not None:
             self._check_spelling(rollout, row)
             return [rollout], 0
-        row = {name: _from_json(value) if name in (*CHATS, "generations") else value for name, value in row.items()}
+        row = {name: chat_of_text(value) if name in (*CHATS, "generations") else value for name, value in row.items()}
         for key, name in self.columns.items():
             if name and name not in row and not (key == "thought" and any(map(is_chat, row.values()))):
                 raise DataError(f"there is no column {name!r}; it has {named(row)}.")
@@ -228,9 +225,9 @@ class Reader:
         lacking = column is None or not isinstance(prompt, str) or row[column] is None
         for name in asking:
             if lacking or row[name] is prompt:  # a column that is not read may hold anything
-                _check_text(name, row[name])
+                check_text(name, row[name])
         if column is not None:
-            _check_text(column, row[column])
+            check_text(column, row[column])
         if not isinstance(prompt, str) or not prompt.strip() or column is None:
             raise DataError(
                 f"no trace in it; it has {named(row) if row else 'no columns'}. A trace is prompt_ids and output_ids, input_ids and "
@@ -331,34 +328,6 @@ def _part(each: Field, index: int, count: int) -> Field:
         refusal = DataError(f"{each.name} is {kind} beside {count} answers; a thought for each is wanted. Else {REMEDY}.")
         return Field(each.name, refusal, each.sure)
     return each
-
-
-def is_chat(value: Any) -> bool:
-    """True for a list of turns."""
-    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
-
-
-def _check_text(name: str, value: Any) -> None:
-    """Raise DataError for what stands in place of a text: NaN, bytes, and chats as Python prints them."""
-    if isinstance(value, float) and value != value:
-        raise DataError(f"{name} is NaN, as an empty cell is read, in place of a text.")
-    if isinstance(value, bytes | bytearray):
-        raise DataError(f"{name} holds bytes that are no UTF-8: {shown(bytes(value))}.")
-    if isinstance(value, str) and PRINTED.match(value):
-        raise DataError(
-            f"{name} holds a chat as Python prints it (a repr, in single quotes), not as JSON; save the list itself, or json.dumps of it."
-        )
-
-
-def _from_json(value: Any) -> Any:
-    """A list that a text column holds as JSON, as tables without lists have them; else the value."""
-    if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
-        try:
-            made = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        return made if is_chat(made) and all("role" in turn or "from" in turn for turn in made) else value
-    return value
 
 
 def content_hash(row: Mapping[str, Any], rollout: Rollout) -> str:

@@ -1,6 +1,6 @@
 """What the lessons measure: where tokens and arithmetic go, what second moments cover, how far masks agree.
 
-What racviz has already (`study.policies.subspace_angle`, `pruning.linear.relative_error`, …) the lessons take from there.
+What racviz has already (`study.policies.degrees_between`, `pruning.linear.relative_error`, …) the lessons take from there.
 """
 
 import html
@@ -131,13 +131,13 @@ def spectrum(h: Any) -> np.ndarray:
 
 
 def angle_table(moments: Mapping[str, "SecondMoments"], energy: float = 0.9) -> pd.DataFrame:
-    """Degrees between the leading subspaces of every two, a row and a column each (`study.policies.subspace_angle`)."""
-    from racviz.study.policies import subspace_angle
+    """Degrees between the leading subspaces of every two, a row and a column each (`study.policies.degrees_between`)."""
+    from racviz.study.policies import degrees_between, leading_subspaces
 
-    names = list(moments)
+    names, subspaces = list(moments), {name: leading_subspaces(each, energy) for name, each in moments.items()}
     table = pd.DataFrame(0.0, index=names, columns=names)
     for one, other in itertools.combinations(names, 2):
-        table.loc[one, other] = table.loc[other, one] = subspace_angle(moments[one], moments[other], energy)
+        table.loc[one, other] = table.loc[other, one] = degrees_between(subspaces[one], subspaces[other])
     return table
 
 

@@ -13,11 +13,13 @@ import torch
 from torch import nn
 
 from racviz.calibration import DECODE, PROMPT, CalibrationSet
-from racviz.errors import NumericalError, ParameterError, unknown
+from racviz.errors import DataError, NumericalError, ParameterError, unknown
+from racviz.files import regular_file
 from racviz.models import LoadedModel
 from racviz.pruning.blocks import Scope, decoder_blocks, full_precision
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block, visiting
+from racviz.schemas import MomentsLabel, checked, loaded_json
 from racviz.threads import sized_threads
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -145,20 +147,30 @@ class SecondMoments:
 
     @classmethod
     def load(cls, path: str | Path) -> "SecondMoments":
-        import json
+        """Read what `save` wrote. Raises DataError for a file that is damaged or something else."""
+        from safetensors import SafetensorError, safe_open
 
-        from safetensors import safe_open
-
-        with safe_open(path, "pt") as file:
-            meta = json.loads(file.metadata()["racviz"])
-            moments = {}
-            held = set(file.keys())
-            for name in set(meta["groups"].values()):
-                sums = {phase: file.get_tensor(key) for phase in (PROMPT, DECODE) if (key := f"{name}|{phase}") in held}
-                first = next(iter(sums.values()))
-                moments[name] = Moment(len(first), first.dtype)
-                moments[name].sums, moments[name].tokens = sums, meta["tokens"][name]
+        try:
+            with safe_open(regular_file(path), "pt") as file:
+                meta = loaded_json((file.metadata() or {}).get("racviz", "{}"), path)
+                checked(meta, MomentsLabel, path, field="the label")
+                moments = {name: _read(file, name, meta["tokens"].get(name), path) for name in set(meta["groups"].values())}
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path} is no file of second moments, or was cut off: {error}") from error
         return cls({name: moments[owner] for name, owner in meta["groups"].items()}, meta["model"], meta["calibration"])
+
+
+def _read(file: Any, name: str, tokens: list[int] | None, path: str | Path) -> Moment:
+    """The moment of a linear in an open file. Raises DataError for sums that are missing or of no square shape."""
+    held = set(file.keys())
+    sums = {phase: file.get_tensor(key) for phase in (PROMPT, DECODE) if (key := f"{name}|{phase}") in held}
+    first = next(iter(sums.values()), torch.empty(0, 0, 0))
+    square = first.dim() in (1, 2) and len(set(first.shape)) == 1
+    if tokens is None or not square or any(total.shape != first.shape for total in sums.values()):
+        raise DataError(f"{path} lacks the sums of {name}, or holds some of another shape; compute them anew.")
+    moment = Moment(len(first), first.dtype, diagonal=first.dim() == 1)
+    moment.sums, moment.tokens = sums, list(tokens)
+    return moment
 
 
 def block_moments(

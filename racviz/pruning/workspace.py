@@ -13,6 +13,7 @@ from torch import nn
 from racviz.drafts import drafts, remove
 from racviz.errors import DataError
 from racviz.locks import alone
+from racviz.schemas import Progress, checked, loaded_json, wrong
 from racviz.store import atomic, explained, hash_file, read_text, write_text
 
 
@@ -78,18 +79,14 @@ class Workspace:
     def _state(self, blocks: int) -> dict[str, Any]:
         """The content of progress.json, checked. Raises DataError."""
         try:
-            state = json.loads(read_text(self._progress))
-            done, rows, hashes = state["done"], state["rows"], state["hashes"]
-            wrong = [
-                not (type(done) is int and 0 <= done <= blocks) and "done",
-                not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)) and "rows",
-                not (isinstance(hashes, dict) and set(hashes) <= {self._block(k).name for k in range(blocks)}) and "hashes",
-                not isinstance(state["identity"], str) and "identity",
-            ]
-            if any(wrong):
-                raise TypeError(f"the field {next(filter(None, wrong))}")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(f"{self._progress} is damaged ({error}); delete the folder and prune anew.") from error
+            state = loaded_json(read_text(self._progress), "it", field="the content")
+            checked(state, Progress, "it")
+            if state["done"] > blocks:
+                raise wrong("it", None, "done", state["done"], f"a number up to {blocks}, the blocks of the model")
+            if foreign := set(state["hashes"]) - {self._block(k).name for k in range(blocks)}:
+                raise wrong("it", None, "hashes", min(foreign), "names of the model's blocks")
+        except (OSError, ValueError, DataError) as error:
+            raise DataError(f"{self._progress} is damaged ({error}). Delete the folder and prune anew.") from error
         return state
 
     def keep(self, index: int, block: nn.Module, rows: list[dict[str, Any]]) -> None:

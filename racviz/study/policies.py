@@ -10,6 +10,7 @@ import torch
 from racviz.interchange import is_traces
 from racviz.models import LoadedModel
 from racviz.pruning import SecondMoments
+from racviz.study.parameters import tell_apart
 from racviz.study.steps import TEACHER
 from racviz.study.variants import shown, variant
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
@@ -53,23 +54,26 @@ def _mean(parts: Iterable[torch.Tensor]) -> float:
     return total / count if count else float("nan")
 
 
-def subspace_angle(a: SecondMoments, b: SecondMoments, energy: float = ENERGY) -> float:
-    """Degrees between the leading subspaces of the inputs of the linears: the mean of the principal angles, then over distinct inputs.
+def leading_subspaces(moments: SecondMoments, energy: float = ENERGY) -> list[torch.Tensor]:
+    """Orthonormal bases `[columns, k]` of the leading subspaces of the inputs of the linears, one a distinct input.
 
-    The subspace of each is that of its largest eigenvalues which hold `energy` of the trace; of both the smaller dimension counts.
+    Each is spanned by the eigenvectors of the largest eigenvalues that hold `energy` of the trace, the largest first.
     """
-    angles, seen = [], set()
-    for name in a.by_linear:
-        if id(a.of(name)) in seen:
-            continue
-        seen.add(id(a.of(name)))
-        bases = []
-        for moments in (a, b):
-            values, vectors = torch.linalg.eigh(moments.of(name).mixed().double())
-            share = values.flip(0).clamp(min=0).cumsum(0) / values.clamp(min=0).sum()
-            bases.append(vectors.flip(1)[:, : int((share < energy).sum()) + 1])
-        width = min(basis.shape[1] for basis in bases)
-        cosines = torch.linalg.svdvals(bases[0][:, :width].T @ bases[1][:, :width]).clamp(-1, 1)
+    distinct = {id(moments.of(name)): moments.of(name) for name in moments.by_linear}
+    bases = []
+    for moment in distinct.values():
+        values, vectors = torch.linalg.eigh(moment.mixed().double())
+        share = values.flip(0).clamp(min=0).cumsum(0) / values.clamp(min=0).sum()
+        bases.append(vectors.flip(1)[:, : int((share < energy).sum()) + 1])
+    return bases
+
+
+def degrees_between(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
+    """Degrees between subspaces: the mean of the principal angles, then over inputs. Of both the smaller dimension counts."""
+    angles = []
+    for one, other in zip(a, b, strict=True):
+        width = min(one.shape[1], other.shape[1])
+        cosines = torch.linalg.svdvals(one[:, :width].T @ other[:, :width]).clamp(-1, 1)
         angles.append(float(np.degrees(np.arccos(cosines.numpy())).mean()))
     return float(np.mean(angles))
 
@@ -80,6 +84,7 @@ def distances(study, trace_sources: list[str]):
     Columns: variant, maker, nats a token under the model, KL from the maker (nan where the maker is no model here), degrees between
     the activations on this calibration set and on the model's own traces.
     """
+    tell_apart(trace_sources)
     variants = {source: variant(study, "trace_source", source) for source in trace_sources}
     sets = [one.calibration("rac").fingerprint for one in variants.values()]
     key = dict(model=study.dense.fingerprint, sources=[shown(source) for source in trace_sources], calibrations=sets,
@@ -98,8 +103,9 @@ def _measured(variants: dict[str, Any]):
     own, rows = None, []
     for source, one in variants.items():
         traces, moments = one.traces(), one._moments(one.calibration("rac"))
-        own = own or moments
+        subspaces = leading_subspaces(moments)
+        own = own or subspaces
         sampled = source != TEACHER and not is_traces(str(source))
         kl = kl_per_token(one.tracer, one.dense, traces) if sampled else float("nan")
-        rows.append([shown(source), traces.model, nats_per_token(one.dense, traces), kl, subspace_angle(own, moments)])
+        rows.append([shown(source), traces.model, nats_per_token(one.dense, traces), kl, degrees_between(own, subspaces)])
     return pd.DataFrame(rows, columns=["variant", "made by", "nats a token", "KL from the maker", "degrees from the first"])

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from racviz.errors import ParameterError, check, unknown
+from racviz.printable import placeless
 from racviz.study import Study
-from racviz.study.parameters import parameter_names
+from racviz.study.parameters import parameter_names, tell_apart
 from racviz.study.sharing import take_from
 from racviz.study.steps import Steps
 from racviz.study.timing import check_timing, time_cells
@@ -29,6 +30,7 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False, ti
     if parameter not in parameter_names():
         raise unknown("parameter", parameter, parameter_names())
     check(isinstance(values, list | tuple) and bool(values), f"{parameter}s", values, "a list that is not empty")
+    tell_apart(value for value in values if isinstance(value, str))
     check_timing(timing_problems)
     results, evaluations, before = [], [], study
     cells: list[tuple[Study, str, float]] = []
@@ -47,7 +49,7 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False, ti
             )
             tables[0] = pd.concat([tables[0].reset_index(drop=True), measured.astype(float)], axis=1)
         results.append(tables[0].assign(variant=name))
-        column = {} if parameter in tables[1] else {parameter: name if isinstance(value, tuple) else value}
+        column = {} if parameter in tables[1] else {parameter: name if isinstance(value, str | tuple) else value}
         evaluations.append(tables[1].assign(variant=name, **column))
         before = one
     take_from(study, before)
@@ -85,10 +87,10 @@ def variant(study: Study, parameter: str, value: Any) -> Study:
 
 
 def shown(value: Any) -> str:
-    """A value in a legend."""
+    """A value in a legend, without the folders of this machine."""
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 1000 else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 1000 else placeless(str(value))
 
 
 def _measured(study: Steps, source: str, sparsity: float) -> dict[str, float]:

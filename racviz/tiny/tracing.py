@@ -164,12 +164,12 @@ class Event(NamedTuple):
 
 def _walk(source: str) -> Iterator[Event]:
     """An event a line executed. OverflowError where a value leaves 0..LARGEST."""
-    return _block(ast.parse(source).body, {})
+    return _block(ast.parse(source).body, {}, [line.strip().rstrip(":") for line in source.split("\n")])
 
 
-def _block(body, state):
+def _block(body, state, lines):
     for node in body:
-        yield from _statement(node, state)
+        yield from _statement(node, state, lines)
 
 
 def _value(node, state):
@@ -186,8 +186,8 @@ def _calculate(left, op, right):
     return result
 
 
-def _statement(node, state):
-    line = f"{LETTERS[node.lineno - 1]} {ast.unparse(node).split(chr(10))[0].rstrip(':')}"
+def _statement(node, state, lines):
+    line = f"{LETTERS[node.lineno - 1]} {lines[node.lineno - 1]}"
 
     def event(kind, name, *numbers, reads=()):
         return Event(line, kind, name, {r.id: before[r.id] for r in reads if isinstance(r, ast.Name)}, numbers)
@@ -216,13 +216,13 @@ def _statement(node, state):
             a, sign, b = _value(left, state), _SIGNS[type(op)], _value(right, state)
             truth = a < b if sign == "<" else a > b
             yield event("test", "", a, sign, b, truth, reads=(left, right))
-            yield from _block(body if truth else orelse, state)
+            yield from _block(body if truth else orelse, state, lines)
         case ast.For(target=ast.Name(id=name), iter=it, body=body):
             turns = range(it.args[0].value) if isinstance(it, ast.Call) else list(state[it.id])
             for value in turns:
                 state[name] = value
                 yield event("turn", name, value)
-                yield from _block(body, state)
+                yield from _block(body, state, lines)
             yield event("end", name)
         case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[ast.Name(id=name)])):
             yield event("print", name, state[name])

@@ -73,8 +73,14 @@ def lab(tmp_path_factory):
     """JupyterLab of this interpreter on a folder with the notebooks; the function gives a notebook's address."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    small = folder / "notebooks" / "explore.ipynb"  # what is tried here is the explorer, not the pruning before it
-    small.write_text(small.read_text(encoding="utf-8").replace("problems=48", "problems=12, budget=192"), encoding="utf-8")
+    for name, whole, part in (
+        ("explore", "problems=48", "problems=12, budget=192, calibration_tokens=4096"),
+        ("playground", 'playground(\\"tiny-reasoner\\"', 'playground(\\"tiny-reasoner\\", calibration_tokens=4096'),
+    ):  # what is tried here is the explorer and the playground, not the pruning before them
+        small = folder / "notebooks" / f"{name}.ipynb"
+        text = small.read_text(encoding="utf-8")
+        assert whole in text
+        small.write_text(text.replace(whole, part), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -53,6 +53,22 @@ def test_functions_are_called(program):
     assert not run_tests(program.replace("k]", "0]").replace("k)", "0)", 1) if "(xs[0], k)" not in program else "x = 1", tests)
 
 
+@pytest.mark.parametrize(
+    ("result", "wanted", "right"),
+    [("np.int64(7)", 7, True), ("[np.float32(0.5), np.bool_(True)]", [0.5, True], True), ("{'a': np.uint8(3)}", {"a": 3}, True),
+     ("np.int64(7)", 8, False), ("np.array([1, 2])", [1, 2], False)],
+)  # fmt: skip
+def test_numbers_of_numpy_equal_plain_ones_and_arrays_do_not(result, wanted, right):
+    """LiveCodeBench compares by ==, whose answer for an array is no truth value."""
+    cases = cases_of(("1", json.dumps(wanted)), function="f", kind="functional")
+    assert run_tests(f"import numpy as np\ndef f(x): return {result}", cases) == right
+
+
+def test_numpy_computes_on_one_thread():
+    program = "import numpy as np, threading\nx = np.ones((300, 300))\nprint(int((x @ x).sum()), threading.active_count())"
+    assert run_tests(program, cases_of(("", "27000000 1")))
+
+
 def test_the_last_block_is_the_program():
     answer = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\n" + GOOD + "\n```\nDone."
     assert (

@@ -230,7 +230,7 @@ def test_a_program_ends_with_racviz_and_with_the_launcher(start, who, by, tmp_pa
     mark = f"mark-{os.getpid()}-{start.__name__}-{who}-{by}"
 
     def marked() -> list[psutil.Process]:
-        return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] and p.info["cmdline"][-1] == mark]
+        return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] and mark in p.info["cmdline"]]
 
     def wait_until(holds) -> bool:
         end = time.monotonic() + 20

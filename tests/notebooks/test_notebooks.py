@@ -28,7 +28,7 @@ OWN = {
 }  # fmt: skip
 NOTEBOOKS = [report.path for report in reports.list_reports()]
 INTERACTIVE = ("explore", "playground")
-SMALL = {"problems": 6, "budget": 96, "t_max": 96, "calibration_tokens": 2048, "sparsities": [0.5, 0.6], "batch_size": 16}
+SMALL = {"problems": 5, "budget": 64, "t_max": 64, "calibration_tokens": 2048, "sparsities": [0.5], "batch_size": 16}
 FIGURES = {"figure2_error_heatmap": 6, "generic_text": 1, "runtime_vs_sparsity": 1, "cot_lengths": 5, "solvers": 1, "pruning_report": 3,
            "figure1_pruning_hurts": 1, "table1_math": 1, "table2_code": 1, "table3_on_off_policy": 1, "table4_semi_structured": 1,
            "table5_decode_budget": 1, "calibration_budget": 2, "seeds": 1}  # fmt: skip
@@ -96,13 +96,13 @@ def made(tmp_path_factory):
         kernels = stack.enter_context(reports.Kernels(len(NOTEBOOKS), progress=False))
         for path in NOTEBOOKS:
             own = {
-                "runtime_vs_sparsity": {"timing_problems": 2},
+                "runtime_vs_sparsity": {"timing_problems": 1, "sparsities": [0.5, 0.6]},
+                "figure2_error_heatmap": {"sparsities": [0.5, 0.6]},
                 "solvers": {"methods": ["sparsegpt", "sparsegpt+refit"], "mode": "one-pass"},
-                "table1_math": {"models": ["tiny-reasoner", "tiny-reasoner-small"], "timing_problems": 2},
+                "table1_math": {"models": ["tiny-reasoner", "tiny-reasoner-small"], "timing_problems": 1},
                 "table2_code": {"samples": 2, "timing_problems": 0},
-                "table4_semi_structured": {"sparsities": [0.5]},
-                "table5_decode_budget": {"budgets": [48, 96], "timing_problems": 2},
-                "calibration_budget": {"token_counts": [1024, 2048], "trace_caps": [48, 96], "sparsities": [0.5]},
+                "table5_decode_budget": {"budgets": [32, 64], "timing_problems": 1},
+                "calibration_budget": {"token_counts": [1024, 2048], "trace_caps": [32, 64]},
                 "seeds": {"seeds": [0, 1], "claims": [0.6], "methods": ["wanda"]},
             }.get(path.stem, {})
             reports.run_report(path.stem, SMALL | own, "reports", progress=False, kernels=kernels)

@@ -32,9 +32,11 @@ HOT = 2.0
 """A temperature at which the embedded model, which is very sure of its thoughts, does sample."""
 
 
-@pytest.fixture(autouse=True)
-def interpreter(monkeypatch):
-    monkeypatch.setenv("RACVIZ_VLLM_PYTHON", PYTHON)
+@pytest.fixture(scope="module", autouse=True)
+def interpreter():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RACVIZ_VLLM_PYTHON", PYTHON)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,39 +60,38 @@ def pruned(dense, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(dense, pruned):
-    """A running server for each checkpoint, by name, started when asked for."""
-    running = {}
+def workers(dense):
+    """Workers of the dense model, for all tests that leave them running: vLLM takes ten seconds to start."""
+    with opened(dense, BACKEND) as running:
+        running.backend._start(1024)
+        yield running
 
-    def start(loaded):
-        if loaded.name not in running:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", str(loaded.folder), "--dtype", "float32",
-                       "--max-model-len", "1024", "--enforce-eager", "--port", str(port)]  # fmt: skip
-            environment = os.environ | {
-                "VLLM_CPU_KVCACHE_SPACE": "1",
-                "VLLM_NO_USAGE_STATS": "1",
-                "OMP_NUM_THREADS": "2",
-                "TORCHDYNAMO_DISABLE": "1",
-            }  # its C++ compiler call cannot bear a space in a path
-            log = open(f"/tmp/racviz-test-vllm-{port}.log", "w")  # noqa: SIM115
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-            url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 180
-            while True:
-                try:
-                    urllib.request.urlopen(f"{url}/v1/models", timeout=2)
-                    break
-                except OSError:
-                    assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()[-3000:]
-                    time.sleep(0.5)
-            running[loaded.name] = (process, url)
-        return running[loaded.name][1]
 
-    yield start
-    for process, _ in running.values():
-        os.killpg(process.pid, signal.SIGKILL)
+@pytest.fixture(scope="module")
+def served(dense, tmp_path_factory):
+    """The address of a running server of the dense model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", str(dense.folder), "--dtype", "float32",
+               "--max-model-len", "1024", "--enforce-eager", "--port", str(port)]  # fmt: skip
+    environment = os.environ | {
+        "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "2",
+        "TORCHDYNAMO_DISABLE": "1",  # its C++ compiler call cannot bear a space in a path
+    }  # fmt: skip
+    path = tmp_path_factory.mktemp("server") / "log"
+    with path.open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 180
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/v1/models", timeout=2)
+            break
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline, path.read_text()[-3000:]
+            time.sleep(0.5)
+    yield url
+    os.killpg(process.pid, signal.SIGKILL)
 
 
 def compare(loaded, theirs, ours) -> tuple[int, list[float]]:
@@ -108,11 +109,10 @@ def compare(loaded, theirs, ours) -> tuple[int, list[float]]:
     return equal, gaps
 
 
-@pytest.mark.parametrize("which", ["dense", "pruned"])
-@pytest.mark.parametrize("way", ["workers", "server"])
-def test_greedy_tokens_are_those_of_transformers(which, way, request, served, test_problems, capsys):
+@pytest.mark.parametrize(("which", "way"), [("dense", "workers"), ("dense", "served"), ("pruned", BACKEND)])
+def test_greedy_tokens_are_those_of_transformers(which, way, request, test_problems, capsys):
     loaded = request.getfixturevalue(which)
-    backend = BACKEND if way == "workers" else served(loaded)
+    backend = way if way == BACKEND else request.getfixturevalue(way)
     greedy = Sampling(500, 0.0)
     theirs = rv.generate_traces(loaded, test_problems, greedy, backend=backend, progress=False)
     ours = rv.generate_traces(loaded, test_problems, greedy, progress=False)
@@ -128,17 +128,15 @@ def test_greedy_tokens_are_those_of_transformers(which, way, request, served, te
 
 def test_a_server_of_the_dense_model_does_not_answer_for_the_pruned_one(dense, pruned, served, test_problems):
     with pytest.raises(GenerationError, match="serves another model than"):
-        rv.evaluate(pruned, test_problems, Sampling(20, 0.0), backend=served(dense), progress=False)
+        rv.evaluate(pruned, test_problems, Sampling(20, 0.0), backend=served, progress=False)
 
 
-def test_sampled_rows_keep_their_books(dense, test_problems):
+def test_sampled_rows_keep_their_books(dense, workers, test_problems):
     """Not the sampled text, which depends on version and machine: lengths, ends, seeds."""
-    with opened(dense, BACKEND) as running:
-        first, again = (
-            rv.generate_traces(dense, test_problems, Sampling(60, HOT), samples=2, backend=running, progress=False)
-            for _ in range(2)
-        )
-        other = rv.generate_traces(dense, test_problems, Sampling(60, HOT, seed=1), samples=2, backend=running, progress=False)
+    first, again, other = (
+        rv.generate_traces(dense, test_problems, Sampling(60, HOT, seed=seed), samples=2, backend=workers, progress=False)
+        for seed in (0, 0, 1)
+    )
     assert len(first) == 24 and [(t.problem_id, t.sample) for t in first] == [(p.id, k) for p in test_problems for k in (0, 1)]
     for trace in first:
         ended = trace.output_ids[-1] == dense.tokenizer.eos_token_id
@@ -149,25 +147,25 @@ def test_sampled_rows_keep_their_books(dense, test_problems):
     assert len({t.output_ids for t in first if t.problem_id == test_problems[0].id}) == 2, "samples differ"
 
 
-def test_more_prompts_than_go_into_one_step_each_with_its_seed(dense):
+def test_more_prompts_than_go_into_one_step_each_with_its_seed(dense, workers):
     """vLLM 0.32 on a CPU fails where a seeded prompt is prefilled in pieces; the worker does not let it."""
     problems = rv.load_problems("arithmetic", limit=120)
     requests = [Request(tuple(dense.render(p.text)), p.id) for p in problems]
     assert sum(len(r.prompt_ids) for r in requests) > 2 * 4096 / 2
-    rows = dict(generate(dense, requests, Sampling(16, 0.9), backend=BACKEND))
+    rows = dict(generate(dense, requests, Sampling(16, 0.9), backend=workers))
     assert len(rows) == 120 and all(1 <= len(row.output_ids) <= 16 for row in rows.values())
 
 
-def test_shards_give_what_one_worker_gives(dense, test_problems):
-    greedy = Sampling(60, 0.0)
+def test_shards_give_what_one_worker_gives(dense, workers, test_problems):
     one, two = (
-        rv.generate_traces(dense, test_problems, greedy, backend=f"vllm?kv_gib=1&workers={n}", progress=False) for n in (1, 2)
+        rv.generate_traces(dense, test_problems, Sampling(60, 0.0), backend=backend, progress=False)
+        for backend in (workers, "vllm?kv_gib=1&workers=2")
     )
     equal, gaps = compare(dense, two, one)
     assert equal >= 10 and all(abs(gap) < NEAR for gap in gaps)
 
 
-def test_a_worker_that_is_killed_midway_loses_only_what_was_in_flight(dense, store):
+def test_a_worker_that_is_killed_midway_loses_only_what_was_in_flight(dense, workers, store, monkeypatch):
     problems = rv.load_problems("arithmetic", limit=16)
     requests = [Request(tuple(dense.render(p.text)), p.id) for p in problems]
     sampling = Sampling(700, 0.6)
@@ -188,11 +186,9 @@ def test_a_worker_that_is_killed_midway_loses_only_what_was_in_flight(dense, sto
     (journal,) = (store.root / "journals").iterdir()
     kept = len(journal.read_text().splitlines())
     assert 3 <= kept < 16
-    made = []
-    with opened(dense, BACKEND) as running:
-        run = running.backend.run
-        running.backend.run = lambda left, s: made.extend(left) or run(left, s)
-        rows = complete(dense, requests, sampling, running, store=store, progress=False)
+    made, run = [], workers.backend.run
+    monkeypatch.setattr(workers.backend, "run", lambda left, s: made.extend(left) or run(left, s))
+    rows = complete(dense, requests, sampling, workers, store=store, progress=False)
     assert len(made) == 16 - kept and len(rows) == 16 and all(row.output_ids for row in rows)
 
 
