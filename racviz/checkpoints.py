@@ -2,16 +2,23 @@
 
 import contextlib
 import json
+import re
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from racviz.errors import DataError, reason_of
+from racviz.filekinds import POINTER
 
+HEADS = re.compile(
+    r"For(?:Sequence|Token|Audio|Image)Classification|ForQuestionAnswering|ForMaskedLM|ForMultipleChoice|ForReward|RewardModel"
+)
+"""Ends of the names of classes that are no language models; transformers would load their decoder without a word."""
+CHANGING = re.compile(r"lora_|_scale(?:_inv)?$|_zero_point$|qweight|qzeros|\\.absmax|modules_to_save|ia3_")
+"""Names of weights without which others mean something else."""
 CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")
-POINTER = b"version https://git-lfs"
-"""The first bytes of the small file that stands for a large one until `git lfs pull`."""
 
 
 def check_checkpoint(folder: Path, name: str, weights: bool = True) -> dict[str, Any]:
@@ -43,6 +50,11 @@ def check_checkpoint(folder: Path, name: str, weights: bool = True) -> dict[str,
     config = _json(folder / "config.json", name)
     if weights and not config.get("model_type") and not config.get("auto_map"):
         raise _refusal(name, "its config.json names no model_type")
+    heads = [str(each) for each in config.get("architectures") or () if HEADS.search(str(each))]
+    if heads:
+        raise DataError(
+            f"{name!r} is {_shown(heads[0])}, a model with another head than that of a language model; racviz takes decoders only."
+        )
     quantised = config.get("quantization_config") or config.get("compression_config")
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
@@ -86,9 +98,15 @@ def _check_weights(folder: Path, name: str) -> None:
     else:
         raise _no_weights(folder, name)
     for shard in shards:
-        with shard.open("rb") as file:
-            if file.read(len(POINTER)) == POINTER:
-                raise DataError(f"{shard.name} of {name!r} is a pointer of git-lfs, not the weights; run `git lfs pull` there.")
+        try:
+            with shard.open("rb") as file:
+                pointer = file.read(len(POINTER)) == POINTER
+        except OSError as error:
+            raise _refusal(
+                name, f"its {shard.name} cannot be read ({error.strerror}); make it readable, or copy it again"
+            ) from error
+        if pointer:
+            raise DataError(f"{shard.name} of {name!r} is a pointer of git-lfs, not the weights; run `git lfs pull` there.")
 
 
 def _no_weights(folder: Path, name: str) -> DataError:
@@ -114,6 +132,10 @@ def _json(path: Path, name: str) -> dict[str, Any]:
     """A JSON object from a file. Raises DataError that names the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _refusal(
+            name, f"its {path.name} cannot be read ({error.strerror}); make it readable, or copy it again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise _refusal(name, f"its {path.name} is not JSON ({error}); copy it again") from error
     if not isinstance(value, dict):
@@ -161,3 +183,16 @@ def any_generation_config(model: Any, folder: Path) -> Iterator[None]:
         refused, model.generation_config = model.generation_config is not own, own
     if refused:
         own.to_json_file(folder / "generation_config.json")
+
+
+def check_unused(names: Collection[str], name: str) -> None:
+    """Raise DataError for weights that change others and are not loaded, adapters and scales; warn of others that are not."""
+    changing = sorted(each for each in names if CHANGING.search(each))
+    if changing:
+        raise DataError(
+            f"the checkpoint {name!r} holds weights that transformers leaves out and that change the model, {len(changing)} such as "
+            f"{_shown(changing[0])}: an adapter or scales. Merge them into the weights first."
+        )
+    if names:
+        some = ", ".join(sorted(names)[:3])
+        warnings.warn(f"{len(names)} weights of {name!r} are not part of the model and are left out: {some}, ….", stacklevel=3)

@@ -4,7 +4,6 @@ racviz pads rows, keeps keys and values, and runs blocks one by one. Most decode
 nothing. Each trial compares such a run with the plain forward pass of a row alone, on a dozen tokens, once for each model.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from racviz.architecture import length_switch
-from racviz.errors import DataError, ParameterError, RacvizError
+from racviz.errors import DataError, ParameterError, RacvizError, reason_of
 
 if TYPE_CHECKING:
     from racviz.models import LoadedModel
@@ -48,11 +47,10 @@ def _once(loaded: "LoadedModel", what: str, trial: Callable[[], Any]) -> Any:
         try:
             with torch.no_grad():
                 loaded.trials[what] = trial()
-        except (RacvizError, torch.OutOfMemoryError):
+        except (RacvizError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # remote code and odd architectures raise of every kind
-            first = (str(error) or type(error).__name__).strip().split("\n")[0][:200]
-            raise _refusal(loaded, f"its trial of {what} fails: {first}") from error
+            raise _refusal(loaded, f"its trial of {what} fails: {reason_of(error)}") from error
     return loaded.trials[what]
 
 
@@ -90,9 +88,13 @@ def _padded_generation(loaded: "LoadedModel") -> bool:
     mask = torch.ones_like(ids)
     mask[1, : width - length] = 0
     with hf.decoding_attention(model):
-        with contextlib.suppress(Exception):  # found out below, where the same is tried without padding
+        try:
             if all(_same(a, b) for a, b in zip(whole[-2:], _two_steps(loaded, ids, mask), strict=True)):
                 return True
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # what is wrong is found out below, where the same is tried without padding
+            pass
         alone = _two_steps(loaded, row, torch.ones_like(row))
     prefix = model(input_ids=row[:, :-1], use_cache=False).logits[0, -1]  # [V]
     if not _same(whole[-2], prefix):

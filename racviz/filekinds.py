@@ -52,6 +52,7 @@ OTHER = (
 )
 """First bytes of files that are not read: what they are, and the remedy."""
 POINTER = b"version https://git-lfs"
+"""The first bytes of the small file that stands for a large one until `git lfs pull`."""
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error")
 ANSWERS = (b"404: not found", b"not found", b"entry not found", b"invalid username or password", b"access to", b"unauthorized")
 """First words of a server's refusal that was saved under the name of the file."""

@@ -155,12 +155,13 @@ def _complete(line: str | DataError) -> bool:
 
 def _documents(path: Path, text: str, begins: int) -> Iterator[tuple[str, Any]]:
     """JSON values that follow each other, with the line where each begins."""
-    at = 0
+    at, line = 0, begins
     while at < len(text):
-        at = SPACE.match(text, at).end()
+        before, at = at, SPACE.match(text, at).end()
         if at == len(text):
             return
-        where = f"{path}, line {begins + text.count(chr(10), 0, at)}"
+        line += text.count("\n", before, at)
+        where = f"{path}, line {line}"
         try:
             value, end = DECODER.raw_decode(text, at)
         except RecursionError as error:
@@ -173,6 +174,7 @@ def _documents(path: Path, text: str, begins: int) -> Iterator[tuple[str, Any]]:
         except ValueError as error:
             raise DataError(f"{where}: not usable JSON: {error}.") from error
         yield where, value
+        line += text.count("\n", at, end)
         at = end
 
 

@@ -16,7 +16,8 @@ from racviz.jsonrows import Written
 
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
 QUOTED_LIST = re.compile(r"\s*\[\s*['\"]")
-BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])[ \t]*(?:\{|(-?[\d.,/]*\d|[A-Za-z](?![A-Za-z])))")
+"""A box, or a number or letter boxed without braces."""
 LONGEST = 80
 """Characters of a solution that may be an answer itself."""
 FINAL = re.compile(r"^####[ \t]*(\S.*?)\s*\Z", re.MULTILINE)
@@ -76,7 +77,10 @@ def plain(value: Any) -> Any:
 def refuse_number_of_choice(value: Any, column: str, where: str, row: Mapping[str, Any]) -> None:
     """Raise DataError for a number beside choices, which may be one of them or its place."""
     options = next((name for name in row if str(name).lower() in ("choices", "options") and plain(row[name])), None)
-    if options is not None and isinstance(value, int | Written) and not isinstance(value, bool):
+    number = isinstance(value, int | Written) and not isinstance(value, bool)
+    if options is not None and isinstance(value, str) and re.fullmatch(r"\s*\d{1,2}\s*", value):
+        number = int(value) <= len(plain(row[options]))  # a larger one is no place
+    if options is not None and number:
         raise DataError(
             f"{where}: {column!r} is {scalar_text(value)!s:.40} beside {options!r}: the number of a choice, or the answer itself? Write "
             f"the letter or the text, or pass ?answer={column} where it is the answer itself."
@@ -212,6 +216,9 @@ def boxed(text: str) -> list[str]:
     """Contents of all closed boxes, their inner braces balanced."""
     boxes = []
     for opened in BOX.finditer(text):
+        if opened[1]:
+            boxes.append(opened[1])
+            continue
         depth, at = 1, opened.end()
         while at < len(text) and depth:
             depth += {"{": 1, "}": -1}.get(text[at], 0) if text[at - 1] != "\\" else 0

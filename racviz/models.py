@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from racviz.architecture import auto_class, check_decoder, check_ends, context_of, length_switch
-from racviz.checkpoints import any_generation_config, check_checkpoint, gguf
+from racviz.checkpoints import any_generation_config, check_checkpoint, check_unused, gguf
 from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, reason_of, unknown
 from racviz.files import INCOMPLETE, is_regular
 from racviz.printable import placeless
@@ -184,6 +184,7 @@ def load_model(
         raise DataError(
             f"the checkpoint {name!r} lacks {len(loading['missing_keys'])} of its weights ({some}, …). Copy the checkpoint again."
         )
+    check_unused(loading["unexpected_keys"], name)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= len(model.get_input_embeddings().weight):
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
@@ -293,8 +294,8 @@ def locate(name: str, revision: str | None = None, code: bool = False, weights: 
     plain, _, asked = name.partition("@")
     if revision is not None and asked:
         raise ParameterError(f"revision={revision!r} and the model {name!r} both name a revision; give one.")
-    if plain in (*EMBEDDED, SMOLLM2) or Path(name).is_dir():
-        if revision or (asked and not Path(name).is_dir()):
+    if plain in (*EMBEDDED, SMOLLM2) or os.path.isdir(name):
+        if revision or (asked and not os.path.isdir(name)):
             raise ParameterError(f"revision must be None for {plain!r}; only a hub id has revisions.")
         if name in EMBEDDED:
             return resource(f"data/models/{name}"), None
@@ -304,7 +305,7 @@ def locate(name: str, revision: str | None = None, code: bool = False, weights: 
         return Path(name), None
     if name.lower().endswith(".gguf"):
         raise gguf(name, Path(name).name)
-    if Path(name).is_file():
+    if os.path.isfile(name):
         raise DataError(f"{name!r} is a file; a model is a folder with config.json, *.safetensors and a tokenizer.")
     if hub.is_id(plain):
         return hub.snapshot(plain, revision or asked or None, code, weights)

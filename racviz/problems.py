@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from racviz import hub
+from racviz.asking import whole_question
 from racviz.errors import DataError, ParameterError, check, unknown
 from racviz.keys import (
     difficulty_of,
@@ -22,7 +23,7 @@ from racviz.keys import (
     refused,
     scalar_text,
 )
-from racviz.livecodebench import program_tests
+from racviz.livecodebench import program_tests, refuse_other_tests, tests_text
 from racviz.printable import shown
 from racviz.store import atomic, resource
 from racviz.tables import Row, Table, file_rows, folder_rows, hub_rows
@@ -186,6 +187,8 @@ def load_problems(
     named, likely = table.options.get("split"), {"calibration": "train"}.get(split, split)
     if table.is_file or table.is_saved:
         rows, known = (file_rows if table.is_file else folder_rows)(Path(table.name), named, likely), None
+    elif table.is_folder:
+        raise table.no_data_set()
     elif table.name in HUB or hub.is_id(table.name):
         known = HUB.get(table.name) or BY_ID.get(table.name)
         rows = _hub_rows(table, known, split, asked)
@@ -202,7 +205,7 @@ def load_problems(
 def is_hub(name: str) -> bool:
     """Whether a name means a data set of the hub."""
     table = Table.parse(name, OPTIONS)
-    return not table.is_file and not table.is_saved and (table.name in HUB or hub.is_id(table.name))
+    return not table.is_file and not table.is_folder and (table.name in HUB or hub.is_id(table.name))
 
 
 def _hub_rows(table: Table, known: Known | None, split: str, asked: dict[str, str]) -> Iterator[Row]:
@@ -228,7 +231,8 @@ def problem_of(
     row: Any, where: str, columns: Mapping[str, str] | None = None, default_id: str = "", instruction: str | None = None
 ) -> Problem:
     """A problem from a row of a table. Raises DataError that begins with `where`."""
-    row = row if isinstance(row, dict) else {}
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a problem is an object with columns; not {type(row).__name__} {shown(repr(row), 60)}.")
     chosen = _chosen(row, where, columns or {})
     values = {key: value for key, (_, value) in chosen.items() if not is_missing(value)}
     names = {key: column for key, (column, _) in chosen.items()}
@@ -240,6 +244,8 @@ def problem_of(
             f"{where}: a problem needs the column {names.get('prompt', 'prompt')!r}, a text that is not empty; {held}. "
             "Another column is named by ?prompt=… after the file's name, or by columns={'prompt': …}."
         )
+    if "prompt" not in (columns or {}):
+        values["prompt"] = whole_question(prompt, names["prompt"], row, where)
     if "public_test_cases" in row:
         values["tests"] = program_tests(row, where)
         values["prompt"] = "\n\n".join(filter(None, (values["prompt"], str(row.get("starter_code") or ""))))
@@ -249,8 +255,10 @@ def problem_of(
     values["difficulty"] = difficulty_of(values.get("difficulty"), where, "difficulty" in (columns or {}))
     if instruction is not None:
         values["instruction"] = instruction
-    if isinstance(values.get("tests"), list | dict):
-        values["tests"] = json.dumps(values["tests"], ensure_ascii=False)
+    if "tests" in values:
+        values["tests"] = tests_text(values["tests"], where)
+    elif "answer" not in values:
+        refuse_other_tests(row, where)
     for label in ("family", "domain"):  # of which a data set may have several; nothing is graded by them
         if isinstance(several := plain(values.get(label)), list) and label not in (columns or {}):
             values[label] = ", ".join(map(str, several))

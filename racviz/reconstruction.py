@@ -85,7 +85,7 @@ Pruned = LoadedModel | Callable[[], LoadedModel]
 @sized_threads
 def reconstruction_errors(
     dense: LoadedModel, pruned: Mapping[str, Pruned], rollouts: Traces, *, metric: str = "hidden", layer: str | int = "final",
-    batch_tokens: int = 8192, allow_overlap: bool = False, progress: bool = True,
+    batch_tokens: int | None = None, allow_overlap: bool = False, progress: bool = True,
 ) -> ReconstructionErrors:  # fmt: skip
     """e_t of each pruned model along the rollouts.
 
@@ -93,7 +93,7 @@ def reconstruction_errors(
     memory, and once more for each that is loaded. metric: `hidden` (the paper's), `kl` (KL(dense ‖ pruned) of the next-token
     distributions, in nats) or `top1` (1 where the most likely next token is another). layer, for `hidden`: `final` (after the
     final norm, the paper's x_t), `last` (before it), or the index
-    of a block. Memory is bounded by `batch_tokens`.
+    of a block. Memory is bounded by `batch_tokens`: 2,048 on a CPU, whose caches hold no more, and 8,192 elsewhere by default.
 
     Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer or longer than
     the context, NumericalError where a hidden state is not finite.
@@ -112,6 +112,7 @@ def reconstruction_errors(
     _check_pruned(dense, here, rollouts, allow_overlap)
     _check_rollouts(dense, rollouts)
     check_right_padding(dense)
+    batch_tokens = batch_tokens or (2048 if dense.device.type == "cpu" else 8192)
     lengths = [len(t.prompt_ids) + len(t.output_ids) for t in rollouts]
     batches = list(batches_by_length(lengths, batch_tokens, length_switch(dense.model.config)))
     pieces: dict[int, dict[str, np.ndarray]] = {k: {} for k in range(len(rollouts))}

@@ -23,10 +23,17 @@ class ErrorsLabel(msgspec.Struct, frozen=True):
 
     model: str | None = None
     metric: str | None = None
+    domain: str | None = None
+    method: str | None = None
+    mode: str | None = None
     layer: str | int | None = None
+    sparsity: Annotated[float, msgspec.Meta(ge=0, le=1)] | str | None = None
+    """Text where the models differ in it."""
+    seed: int | str | None = None
     rollouts: int | None = None
     rollouts_by: str | None = None
     calibration_tokens: int | str | dict[str, int | None] | None = None
+    """A number, or one a model; None for a model that another tool pruned."""
 
 
 class EvaluationLabel(msgspec.Struct, frozen=True):
@@ -49,7 +56,7 @@ class CalibrationLabel(msgspec.Struct, frozen=True):
 
     source: str
     problems: list[str]
-    label: Any
+    label: dict[str, Any]
 
 
 class CalibrationOfModel(msgspec.Struct, frozen=True):
@@ -107,13 +114,21 @@ class PyramidMeta(msgspec.Struct, frozen=True):
     sequences: str
 
 
+class CalibrationOfMoments(msgspec.Struct, frozen=True):
+    """What second moments were summed over."""
+
+    tokens: Whole
+    fingerprint: str
+    problems: list[str]
+
+
 class MomentsLabel(msgspec.Struct, frozen=True):
     """The label of a file of second moments."""
 
     groups: dict[str, str]
     tokens: dict[str, tuple[Whole, Whole]]
     model: str
-    calibration: dict[str, Any]
+    calibration: CalibrationOfMoments
 
 
 Scalar = str | int | float | bool | None
@@ -123,7 +138,7 @@ class CellEntry(msgspec.Struct, frozen=True):
     """A line of cells.jsonl."""
 
     key: str
-    cell: str = ""
+    cell: str
     row: dict[str, Scalar] | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -229,15 +244,31 @@ def checked_label(table: Any, schema: Any, file: object) -> dict[str, Any]:
     return label
 
 
+def unreadable() -> tuple[type[Exception], ...]:
+    """What pyarrow, pandas and datasets raise of columns that they cannot turn into rows."""
+    import pyarrow as pa
+
+    return (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        AttributeError,
+        IndexError,
+        SyntaxError,
+        OverflowError,
+    )
+
+
 @contextlib.contextmanager
 def readable_columns(file: object) -> Iterator[None]:
     """Turn whatever pyarrow and pandas raise of odd columns into a DataError that names the file."""
-    import pyarrow as pa
-
-    odd = (pa.ArrowException, ValueError, TypeError, KeyError, RecursionError, AttributeError, IndexError, SyntaxError)
     try:
         yield
-    except odd as error:
+    except DataError:
+        raise
+    except unreadable() as error:
         raise DataError(f"{file} holds columns that cannot be read: {shortened(str(error))}") from error
 
 

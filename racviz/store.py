@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -276,8 +277,8 @@ class Store:
         if kind is not None and kinds and kind not in kinds:
             raise unknown("kind", kind, sorted(kinds))
         limit = time.time() - older_than_days * 86_400
-        gone = [path for path in artefacts if kind in (None, path.parent.name) and os.lstat(path).st_mtime <= limit]
-        gone += [path for path in journals if kind in (None, "journals") and path.stat().st_mtime <= limit and not in_use(path)]
+        gone = [path for path in artefacts if kind in (None, path.parent.name) and _changed(path) <= limit]
+        gone += [path for path in journals if kind in (None, "journals") and _changed(path) <= limit and not in_use(path)]
         for draft in left:  # a name without an owner is judged by the age that was asked for
             if kind in (None, "drafts", draft.path.parent.name):
                 old = newest(draft.path) <= limit if draft.owner is None else draft.abandoned
@@ -328,3 +329,10 @@ def _present(folder: Path) -> set[str]:
         names = [os.path.join(here, name) for name in (*files, *links) if not name.startswith(".")]
         found |= {Path(name).relative_to(folder).as_posix() for name in names}
     return found
+
+
+def _changed(path: Path) -> float:
+    """When a file was last changed, in seconds of the epoch; never, for one that another process has removed."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.lstat(path).st_mtime
+    return math.inf

@@ -19,6 +19,7 @@ from racviz.errors import DataError, unknown
 from racviz.filekinds import COLUMNAR, HEAD, PACKED, kind_of, suffixes, text_lines, unpacked
 from racviz.files import regular_file
 from racviz.jsonrows import json_rows
+from racviz.schemas import unreadable
 
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its columns."""
@@ -64,6 +65,16 @@ class Table:
             os.path.isfile(os.path.join(self.name, name)) for name in ("dataset_info.json", "dataset_dict.json", "state.json")
         )
 
+    @property
+    def is_folder(self) -> bool:
+        return os.path.isdir(self.name)
+
+    def no_data_set(self) -> DataError:
+        """The error for a folder that `datasets` did not save, with the files in it that can be read."""
+        files = sorted(path for path in Path(self.name).rglob("*") if path.name.lower().endswith(SUFFIXES))[:20]
+        there = f"pass one of its files, such as {files[0]}" if files else "it holds no JSON, CSV, Parquet or Arrow file"
+        return DataError(f"the folder {self.name} is not a data set that datasets saved; {there}.")
+
     def __str__(self) -> str:
         return Path(self.name).name if self.is_file else self.name
 
@@ -93,7 +104,7 @@ def file_rows(path: Path, split: str | None = None, likely: str | None = None, k
         kind = kind_of(path, head)
         if kind in COLUMNAR:
             rows = _columnar(path, stream, kind)
-        elif not head.strip():
+        elif not head.decode(kind, "replace").strip("\ufeff \t\r\n"):
             rows = iter(())
         elif _is_csv(path, head, kind):
             rows = csv_rows(path, stream, kind, keep_going)
@@ -180,8 +191,10 @@ def _columnar(path: Path, stream: BufferedReader, kind: str) -> Iterator[Row]:
         rows = (row for batch in batches for row in batch.to_pylist())
         for number, row in enumerate(rows, 1):
             yield f"{path}, row {number}", {**row, **{name: _widened(row[name]) for name in narrow}}
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable {kind} file, or was cut off: {error}") from error
+    except DataError:
+        raise
+    except (*unreadable(), OSError) as error:
+        raise DataError(f"{path} is not a readable {kind} file, or was cut off: {_first(error)}") from error
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -247,7 +260,14 @@ def folder_rows(folder: Path, split: str | None = None, likely: str | None = Non
         found = found[named]
     elif split and str(getattr(found, "split", None) or split) != split:
         raise DataError(f"the folder {folder} has only the split {found.split}, not {split!r}.")
-    yield from map(_clean, ((f"{folder}, row {number}", dict(row)) for number, row in enumerate(found, 1)))
+    number = 0
+    try:
+        for number, row in enumerate(found, 1):
+            yield _clean((f"{folder}, row {number}", dict(row)))
+    except DataError:
+        raise
+    except (*unreadable(), OSError) as error:
+        raise DataError(f"the folder {folder} cannot be read after row {number}: {_first(error)}") from error
 
 
 def hub_rows(
@@ -262,7 +282,6 @@ def hub_rows(
     Raises DataError in one line: no network, no such data set (with the nearest), gated, an unknown config or split (lists them).
     """
     try:
-        import pyarrow as pa
         from datasets import load_dataset
         from datasets.exceptions import DatasetsError
     except ModuleNotFoundError as error:
@@ -284,9 +303,9 @@ def hub_rows(
         try:
             for number, row in enumerate(rows, 1):
                 yield _clean((f"{name}, row {number}", row))
-        except (pa.ArrowException, DatasetsError, ValueError, TypeError, KeyError) as error:
-            if isinstance(error, DataError):
-                raise
+        except DataError:
+            raise
+        except (*unreadable(), DatasetsError) as error:
             if number or not only or "FieldRef" not in str(error):
                 why = _first(error) or type(error).__name__
                 raise DataError(f"data set {name!r} cannot be read after row {number}: {why}. {instead}.") from error

@@ -5,50 +5,49 @@ no signal and no thread interrupts.
 """
 
 import atexit
-import contextlib
 import functools
-import json
 import math
 import os
-import queue
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from racviz.answering import Answering
+
 SECONDS = 10.0
 """After which a template is given up."""
-STARTING = 120.0
-"""Seconds that the process may take to start, on a machine that is busy."""
 
 
 class TemplateFailure(Exception):
     """A template that fails, or does not end in time; the message says why."""
 
-    def __init__(self, why: str, late: bool = False) -> None:
-        super().__init__(why)
-        self.late = late
-        """True where it was given up."""
 
+def render(tokenizer: Any, turns: Sequence[Mapping[str, Any]], opened: bool = True, **switches: Any) -> str:
+    """The text of a chat, as `tokenizer.apply_chat_template` gives it.
 
-def render(tokenizer: Any, turns: Sequence[Mapping[str, Any]], **switches: Any) -> str:
-    """The text of a chat, opened for the assistant's answer, as `tokenizer.apply_chat_template` gives it.
+    Parameters
+    ----------
+    tokenizer : tokenizer of transformers
+        One with a chat template.
+    turns : sequence of mappings
+        The turns, each with role and content.
+    opened : bool
+        The assistant's turn is opened at the end.
+    **switches
+        Further variables of the template.
 
-    tokenizer: one with a chat template.
-    turns: the turns before the answer, each with role and content.
-    switches: further variables of the template.
-
-    Raises TemplateFailure.
+    Raises
+    ------
+    TemplateFailure
+        For a template that fails on these turns, or that does not end.
     """
     template = _template_of(tokenizer)
     if template is None or _trusted(template):
         try:
-            return tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=True, **switches)
+            return tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=opened, **switches)
         except Exception as error:  # jinja's, and whatever a tokenizer's own code raises
             raise TemplateFailure(str(error) or type(error).__name__) from error
-    always = {"messages": list(turns), "tools": None, "documents": None, "add_generation_prompt": True}
+    always = {"messages": list(turns), "tools": None, "documents": None, "add_generation_prompt": opened}
     variables = always | dict(tokenizer.special_tokens_map) | switches
     return _ask(template, variables)["text"]
 
@@ -80,73 +79,21 @@ def _trusted(template: str) -> bool:
 
 
 def _ask(template: str, variables: dict[str, Any] | None) -> dict[str, Any]:
-    said = _renderer(os.getpid()).ask({"template": template, "variables": variables})
+    question = {"template": template, "variables": variables, "seconds": math.ceil(SECONDS) + 1}
+    try:
+        said = _renderer(os.getpid()).ask(question, SECONDS)
+    except ChildProcessError as error:
+        raise TemplateFailure("the process that renders chat templates did not start; is jinja2 installed?") from error
+    if said is None:
+        raise TemplateFailure(f"it was given up after {SECONDS:g} seconds")
     if "error" in said:
-        raise TemplateFailure(said["error"], said.get("late", False))
+        raise TemplateFailure(said["error"])
     return said
 
 
 @functools.lru_cache(1)
-def _renderer(pid: int) -> "Renderer":
-    """The process of this one; a fork has its own."""
-    return Renderer()
-
-
-class Renderer:
-    """The process, started with the first question and started again where one was given up. Threads take turns."""
-
-    def __init__(self, seconds: float | None = None) -> None:
-        self.seconds, self.lock = seconds, threading.Lock()
-        self.process: subprocess.Popen[str] | None = None
-        self.lines: queue.Queue[str | None] = queue.Queue()
-        atexit.register(self.close)
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one question, or an `error` after some seconds."""
-        seconds = self.seconds or SECONDS
-        with self.lock:
-            if self.process is None or self.process.poll() is not None:
-                self._start()
-            with contextlib.suppress(OSError):  # one that has died says so by the end of its output
-                self.process.stdin.write(json.dumps(question | {"seconds": math.ceil(seconds) + 1}, default=str) + "\n")
-                self.process.stdin.flush()
-            line = self._line(seconds)
-            if line is None:
-                self.close()
-                return {"error": f"it was given up after {seconds:g} seconds", "late": True}
-            return json.loads(line)
-
-    def _start(self) -> None:
-        self.close()
-        self.lines = queue.Queue()
-        worker = Path(__file__).with_name("template_worker.py")
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, encoding="utf-8", start_new_session=True,
-        )  # fmt: skip
-        threading.Thread(target=_read, args=(self.process.stdout, self.lines), daemon=True).start()
-        if self._line(STARTING) is None:
-            self.close()
-            raise TemplateFailure("the process that renders chat templates did not start; is jinja2 installed?")
-
-    def _line(self, seconds: float) -> str | None:
-        """The next line; None at the end of the output, or after so many seconds."""
-        with contextlib.suppress(queue.Empty):
-            return self.lines.get(timeout=seconds)
-        return None
-
-    def close(self) -> None:
-        """End the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            with contextlib.suppress(OSError):  # what was not yet written
-                self.process.stdin.close()
-            self.process = None
-
-
-def _read(stream: Any, lines: queue.Queue) -> None:
-    with contextlib.suppress(ValueError, OSError):  # closed while it was read
-        for line in stream:
-            lines.put(line)
-    lines.put(None)
+def _renderer(pid: int) -> Answering:
+    """The process that renders for this one; a fork has its own."""
+    made = Answering(["-P", str(Path(__file__).with_name("template_worker.py"))])
+    atexit.register(made.close)
+    return made

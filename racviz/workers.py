@@ -70,7 +70,7 @@ def _outcome(*cell: Any) -> dict[str, Any]:
 def _rows_of_workers(cells: Mapping[str, Cell], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
     import torch
 
-    left, alone = dict(cells), 0
+    left, alone = dict(cells), 0  # alone: how many cells are still to run by themselves
     threads = max(1, torch.get_num_threads() // workers)
     while left:
         batch = dict(itertools.islice(left.items(), 1 if alone else None))
@@ -86,7 +86,10 @@ def _rows_of_workers(cells: Mapping[str, Cell], workers: int) -> Iterator[tuple[
                     )
                 left.pop(key)
                 yield key, done if error is None else _failed(error)
-        alone = workers + 1 if died and not alone else 0 if died else max(0, alone - 1)
+        if not died:
+            alone = max(0, alone - 1)
+        else:  # the one that kills its worker is among the first `workers` that are left; once it is found, all go on together
+            alone = 0 if alone else workers + 1
 
 
 def _pooled(cells: Mapping[str, Cell], workers: int, threads: int) -> Iterator[tuple[str, Any, BaseException | None]]:

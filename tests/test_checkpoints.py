@@ -135,6 +135,30 @@ def test_a_gguf_file(tmp_path, name):
             load_model(given)
 
 
+@pytest.mark.parametrize("name", ["Qwen2ForSequenceClassification", "Qwen2ForRewardModel", "Qwen2ForTokenClassification"])
+def test_a_model_with_another_head_is_refused(folder, name):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
+    with pytest.raises(DataError, match=f"{name}', a model with another head"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("more", ["lora_A.weight", "weight_scale", "weight_scale_inv"])
+def test_weights_that_change_others_are_not_left_out(folder, more):
+    weights = load_file(folder / "model.safetensors")
+    own = next(name for name in weights if name.endswith("q_proj.weight"))
+    save_file(weights | {own.replace("weight", more): torch.ones(2, 2)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match="that transformers leaves out and that change the model"):
+        load_model(folder)
+
+
+def test_other_weights_that_are_left_out_are_told(folder):
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"mtp.weight": torch.ones(2, 2)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.warns(UserWarning, match="1 weights of .* left out: mtp.weight"):
+        load_model(folder)
+
+
 def test_a_file_is_no_model(folder):
     with pytest.raises(DataError, match="is a file"):
         load_model(folder / "model.safetensors")

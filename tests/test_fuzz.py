@@ -245,7 +245,9 @@ def test_changed_second_moments_open_or_are_refused(data):
     moment.add(0, torch.ones(3, 2))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "moments.safetensors"
-        SecondMoments({"q": moment.finish(), "k": moment}, "f", {"source": "rac"}).save(path)
+        SecondMoments(
+            {"q": moment.finish(), "k": moment}, "f", {"source": "rac", "tokens": 3, "fingerprint": "c", "problems": ["a"]}
+        ).save(path)
         if data.draw(st.booleans()):
             path.write_bytes(damaged(path.read_bytes(), data))
         else:

@@ -411,7 +411,7 @@ def test_ids_that_only_the_embeddings_know_are_another_tokenizer_s(make_tiny):
 def test_an_own_file_with_ids_that_the_model_lacks(tiny, tmp_path):
     rows = (Trace("a", 0, (1, 2), (3, 70_000), "length", ""),)
     Traces(rows, "m", "f", rv.models.tokenizer_fingerprint(tiny.tokenizer)).save(tmp_path / "own.parquet")
-    with pytest.raises(DataError, match="row 1: token id 70000"):
+    with pytest.raises(DataError, match="row 1, holds token 70000"):
         import_traces(tmp_path / "own.parquet", tiny)
 
 

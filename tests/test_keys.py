@@ -281,3 +281,11 @@ def test_the_number_of_a_choice_is_no_key(tmp_path):
     assert load_problems(f"{path}?answer=answer")[0].answer == "1", "said to be the answer itself"
     path.write_text('{"question": "p", "choices": ["a", "b"], "answer": "B"}\n')
     assert load_problems(path)[0].answer == "B"
+
+
+@pytest.mark.parametrize(
+    ("solution", "key"), [(r"Hence $x = \boxed 2$.", "2"), (r"So \boxed{3} and \boxed A", "A"), (r"\boxed{-1}", "-1")]
+)
+def test_a_box_without_braces_is_a_key(tmp_path, solution, key):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"problem": "?", "solution": solution}) + "\n")
+    assert load_problems(tmp_path / "p.jsonl")[0].answer == key

@@ -82,8 +82,17 @@ def test_unknown_names_are_answered_with_the_nearest(name, near):
     assert ".jsonl" in str(caught.value)
 
 
+def test_a_folder_that_is_no_data_set_names_its_files(tmp_path):
+    with pytest.raises(DataError, match="holds no JSON, CSV, Parquet or Arrow file"):
+        load_problems(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="pass one of its files, such as .*train.parquet"):
+        load_problems(tmp_path)
+
+
 def test_a_name_that_is_near_to_nothing(tmp_path):
-    for name in ("", "zzzzzzz", str(tmp_path), str(tmp_path / "absent")):
+    for name in ("", "zzzzzzz", str(tmp_path / "absent")):
         with pytest.raises(ParameterError, match="problems must be one of 'arithmetic', 'tracing'") as caught:
             load_problems(name)
         assert "Did you mean" not in str(caught.value)
@@ -165,9 +174,9 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, problems):
     [
         ("{'id': 1}\n", "not valid JSON"),
         ('{"prompt": "x"} trailing\n', "not valid JSON.*column 17"),
-        ("null\n", "needs the column 'prompt'"),
-        ("[1, 2]\n", "needs the column 'prompt'"),
-        ('"text"\n', "needs the column 'prompt'"),
+        ("null\n", "is an object with columns"),
+        ("[1, 2]\n", "is an object with columns"),
+        ('"text"\n', "is an object with columns"),
         ({"id": "x", "answer": "2"}, "needs the column 'prompt'"),
         ({"prompt": "  \n"}, "needs the column 'prompt'"),
         ({"prompt": 42}, "needs the column 'prompt'"),

@@ -78,7 +78,7 @@ def test_texts_survive_parquet_and_jsonl(tmp_path_factory, pairs):
         ("a.csv", b"prompt,answer\ncaf\xe9,2\n", "not CSV in UTF-8"),
         ("a.parquet", b"PAR1 not really", "not a readable parquet file"),
         ("a.json", b'[{"prompt": "x"}', "not valid JSON"),
-        ("a.json", b'["x"]', "row 1: a problem needs the column 'prompt'"),
+        ("a.json", b'["x"]', "row 1: a problem is an object with columns; not str"),
     ],
 )
 def test_bad_files_are_named_with_the_place(tmp_path, name, content, message):

@@ -8,19 +8,9 @@ import numpy as np
 
 from racviz.errors import DataError
 from racviz.files import regular_file
-from racviz.schemas import ERRORS, ErrorsLabel, check_table, checked_label, readable_columns, shortened
+from racviz.schemas import ERRORS, ErrorsLabel, check_table, checked, checked_label, readable_columns, shortened
 
 TEXTS = ("problem_id", "token", "phase")
-
-
-LABEL: dict[str, tuple[Any, str]] = {
-    **{name: (str, "text") for name in ("metric", "model", "domain", "method", "mode")},
-    "layer": ((str, int), "text or the index of a block"),
-    "sparsity": ((int, float, str), "a number from 0 to 1, or text where it differs"),
-    "seed": ((int, str), "a whole number"),
-    "calibration_tokens": ((int, str, dict), "a whole number, or one for each source"),
-}
-"""Fields of a label that are used, with their types."""
 
 
 def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -57,18 +47,9 @@ def _arrays(table: Any) -> dict[str, Any]:
 
 def label_of(label: Any, where: str) -> dict[str, Any]:
     """The label of errors, as captions and names of columns need it. Raises DataError that names the file and the field."""
-    if not isinstance(label, dict):
-        raise DataError(f"{where}: the label of errors must be an object of names and values; not {label!r:.200}.")
-    for name, (kinds, allowed) in LABEL.items():
-        value = label.get(name)
-        ok = value is None or (isinstance(value, kinds) and not isinstance(value, bool))
-        if ok and name == "sparsity" and not isinstance(value, str | None):
-            ok = 0 <= value <= 1
-        if ok and isinstance(value, dict):
-            ok = bool(value) and all(isinstance(each, int) for each in value.values())
-        if not ok:
-            raise DataError(f"{where}: the label's {name} must be {allowed}; not {value!r:.200}.")
-    return {str(name): value for name, value in label.items() if value is not None or name not in LABEL}
+    checked(label, ErrorsLabel, where, field="the label")
+    known = ErrorsLabel.__struct_fields__
+    return {str(name): value for name, value in label.items() if value is not None or name not in known}
 
 
 def label_words(label: Mapping[str, Any]) -> list[str]:

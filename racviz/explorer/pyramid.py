@@ -15,7 +15,6 @@ A damaged pyramid is made anew from the artefact.
 
 import contextlib
 import functools
-import os
 import re
 import shutil
 import tempfile
@@ -177,9 +176,6 @@ class Pyramid:
 
 def _settle(draft: Path, folder: Path) -> None:
     """Move a finished folder to its place; where another process was faster, its own, which is the same, stays."""
-    umask = os.umask(0)
-    os.umask(umask)
-    draft.chmod(0o777 & ~umask)  # drafts are their maker's alone
     try:
         draft.rename(folder)
     except OSError:

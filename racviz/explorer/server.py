@@ -111,7 +111,7 @@ class Server:
             def _known(self, rest: str) -> bool:
                 """Reject requests without the secret path, from a foreign Host (DNS rebinding), or from another site's page."""
                 port = self.server.server_port
-                hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
+                hosts = [f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in ([f":{port}"] + [""] * (port == 80))]
                 origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
                 same = origin is None or origin in [f"http://{host}" for host in hosts]
                 path = hmac.compare_digest(self.path.encode("utf-8", "replace"), f"/{key}{rest}".encode())

@@ -4,8 +4,7 @@ import re
 from decimal import Decimal, InvalidOperation
 
 from racviz.grading.boxes import final_boxes
-
-THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
+from racviz.keys import THOUSANDS
 
 
 def grade(answer: str | None, key: str) -> bool:

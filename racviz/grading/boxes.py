@@ -92,6 +92,7 @@ def last_boxed(text: str) -> str | None:
 
 
 ANSWER = re.compile(r"(?i)\b(?:final\s+)?answer\s*(?:\*\*)?\s*(?:is|:|=|would be|must be)\s*:?\s*(?:\*\*)?\s*")
+WRONG = re.compile(r"(?i)\b(?:wrong|incorrect|mistaken|tempting|na[iï]ve|false)\s+\Z")
 MARKED = re.compile(r"^####\s*(.+?)\s*$", re.MULTILINE)
 FORMULA = re.compile(
     r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*\s*(-?\$?[\d.,/]*\d%?)[.,]?\s*\*\*",
@@ -105,6 +106,8 @@ REASON = re.compile(
     r"|\s+as(?=\s+(?:\$|\d|\\|required|desired|needed|wanted|expected|claimed))|\s+\((?!(?:mod|in|base|or|and)\b)(?=[a-z]{2,}\s)"
 )
 """Where a sentence leaves the answer for what it follows from, or for what it is not."""
+EMPHASIS = re.compile(r"(?<![\w)*])\*\*(\(?[A-Z]\)?\.?)\*\*(?![\w*])")
+"""An option's letter in bold."""
 NEGATION = re.compile(r"(?i)\b(?:not|cannot|never|neither|nor|unable|impossible|failed)\b|n['’]t\b")
 ASIDE = re.compile(r"(?i)\b(?:since|because|as|although|while|if)\b[^,.]*,")
 STOP = re.compile(r"[.!?;](?=\s|\*|$)|\n|,\s*(?=(?:and\s+|but\s+)?(?:so|then|thus|hence|therefore|we)\b)", re.IGNORECASE)
@@ -124,7 +127,7 @@ def prose_candidates(text: str) -> Iterator[str]:
     The line after `####`; the text inside answer tags; the words after the last "answer is"; the whole of a single line;
     the last formula; the last number. What a sentence denies is none of them.
     """
-    text = text.strip()
+    text = EMPHASIS.sub(r"\1", text.strip())
     if marked := MARKED.findall(text):
         yield marked[-1]
         return
@@ -132,7 +135,9 @@ def prose_candidates(text: str) -> Iterator[str]:
         yield tagged[-1]
         return
     lines = [line for line in text.splitlines() if line.strip()]
-    if stated := list(ANSWER.finditer(text)):
+    if stated := [
+        found for found in ANSWER.finditer(text) if not WRONG.search(text, max(0, found.start() - 30), found.start())
+    ]:
         rest = text[stated[-1].end() :].strip()
         first = REASON.split(SENTENCE.split(rest.splitlines()[0])[0])[0].strip(" *`") if rest else ""
         if not (

@@ -13,6 +13,8 @@ OPENING = re.compile(
 )
 AFTER_WORDS = re.compile(r"(?P<indent>)[^`]*(?P<fence>`{3,})[ \t]*(?P<info>\w+)[ \t]*")
 PYTHON = re.compile(r"[{.\s]*(?:python|py|pypy)[\d.]*(?![\w+#-])", re.IGNORECASE)
+FENCED = re.compile(r"\s*`{3}")
+"""A block that begins with another: the fence around it was none, or is Markdown's."""
 MARKDOWN = re.compile(r"(?:markdown|md)\b", re.IGNORECASE)
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 QUOTE = re.compile("[\"'#]")
@@ -34,7 +36,7 @@ class Block:
 def program_of(answer: str) -> str:
     """The program in an answer: its last block marked as Python, else its last unmarked one, else its last one; empty without a block."""
     block = _last(answer)
-    while block and MARKDOWN.match(block.info) and (inner := _last(block.content)):
+    while block and (MARKDOWN.match(block.info) or FENCED.match(block.content)) and (inner := _last(block.content)):
         block = inner
     return block.content if block else ""
 

@@ -172,11 +172,16 @@ def _watched(spec: Path, seconds: float, most: int, contained: bool) -> Ran:
     """Start the launcher, read it, end it in time, which runs from the first byte of output: that is the runner's."""
     status_read, status_write = os.pipe()
     command = [sys.executable, "-I", "-S", str(LAUNCHER), str(spec), str(status_write)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[status_write],
-        env={}, start_new_session=True,
-    )  # fmt: skip
-    os.close(status_write)
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[status_write],
+            env={}, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        os.close(status_read)
+        raise SandboxError(f"the sandbox did not start: {error.strerror}.") from error
+    finally:
+        os.close(status_write)
     outputs: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
     said, stopped, begun = bytearray(), "", False
     end = time.monotonic() + STARTING

@@ -10,7 +10,8 @@ from racviz.grading.splitting import enclosed
 
 DEEPEST = 24
 """Brackets inside brackets that are read; what is deeper is compared as text."""
-THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d]|,\d)")
+THOUSANDS = re.compile(r"(?<![\d.,])(?:[1-9]\d{0,2}(?:,\d{3})+|(?=[\d,]*,0)[1-9]\d?(?:,\d\d)+,\d{3})(?![\d]|,\d)")
+"""Commas by thousands; or as India has them, where a group that begins with 0 shows that it is no list."""
 
 
 def readings(text: str) -> list[Value]:
@@ -52,7 +53,7 @@ def _bare(text: str) -> str:
     """Text without white space, full stops, dollar signs, braces and a text frame around the whole."""
     for _ in range(8):
         before = text
-        text = text.strip().strip("$").strip()
+        text = re.sub(r"^\$+|(?<!\\)\$+$", "", text.strip()).strip()
         text = re.sub(r"(?<!\\)[.,;:?]+$", "", text) if not text.endswith(r"\ldots") else text
         text = re.sub(r"^(?:(?:\\approx|\\Rightarrow|\\implies|\\therefore|\\to)(?![a-zA-Z])|=)", "", text).strip()
         if (inner := enclosed(text, "{", "}")) is not None:

@@ -41,6 +41,8 @@ OPTION = re.compile(
     r"(?:(?:[Oo]ption|[Cc]hoice)\s+)?(?:\\text\{\s*)?(?:\(([A-Z])\)|([A-Z])(?:[.):](?=\s|\}|$)|$|(?=\s*\})))\s*[.:]?\s*(\})?\s*[.:]?\s*(.*)$",
     re.DOTALL,
 )
+ANOTHER = re.compile(r"(?:\b(?:and|or)\b|[,;])[\s}]*(?:\\text\{\s*)?(?:(?:and|or)\s+)?(?:\([A-Z]\)|[A-Z][.)](?=\s|\}))")
+"""A second option behind the value of the first."""
 FORMULA_GOES_ON = re.compile(
     r"[=+*/^<>_,;(:!|']|-\s|\\(?:cup|cap|le|ge|ne|in|cdot|times|pm|text\{\s*(?:and|or|,)|land|lor|to|subset|ldots)"
 )
@@ -52,7 +54,7 @@ def option(text: str, inner: Reader) -> Value | None:
     if not found or text.startswith(r"\text{") != bool(found[3]):
         return None
     rest = found[4]
-    if rest and (FORMULA_GOES_ON.match(rest) or re.match(r"(?:and|or)\b", rest)):
+    if rest and (FORMULA_GOES_ON.match(rest) or re.match(r"(?:and|or)\b", rest) or ANOTHER.search(rest)):
         return None
     return Value("option", text, (inner(rest),) if rest else (), found[1] or found[2])
 
@@ -104,11 +106,14 @@ PREFIX = re.compile(
     + "|".join(map(re.escape, sorted(MONEY, key=len, reverse=True)))
     + r")\s*\}?\s*(?=[\d.\\(-])(.+)$"
 )
+SUFFIX = re.compile(r"(.*\d)\s*(?:\\text\{)?\s*(" + "|".join(map(re.escape, (r"\$", "€", "£", "¥", "₹"))) + r")\s*\}?")
 FRAME = re.compile(r"\\degree(?![a-zA-Z])|\\text\{")
 TAIL_UNIT = re.compile(r"(?:\\degree\s*[CFK]?(?![a-zA-Z])|\\text\{[^{}]*\}|\^\s*\{?-?\d\}?|/|\\cdot|\s|(?<=/)[a-zA-Z]+)+")
 WORD_UNIT = re.compile(
     r"(.*?[\d})!])(?:(\s*)((?:[A-Za-z][A-Za-z.]*)(?:\^\{?[23]\}?)?(?:(?:\s*/\s*|\s+)[A-Za-z][A-Za-z.]*(?:\^\{?[23]\}?)?)*))"
 )
+RATE = re.compile(r"(?:m|km|cm|mm|ft|mi|g|kg|L)\s*/\s*(?:s|h|hr|min|m|L|mL)(?:\^\{?[23]\}?)?")
+"""One unit by another, outside a text frame."""
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "max", "min", "gcd", "lcm", "det", "mod", "sqrt"}
 NO_UNIT = {
@@ -143,6 +148,8 @@ def quantity(text: str, inner: Reader) -> Value | None:
     """A value with a unit, a currency, a percent sign or a scale such as million."""
     if found := PREFIX.match(text):
         return _scaled(text, f"{found[1]}{found[3]}", MONEY[found[2]], inner)
+    if found := SUFFIX.fullmatch(text):
+        return _scaled(text, found[1], MONEY[found[2]], inner)
     if text.endswith(r"\%"):
         return Value("quantity", text, (inner(text[:-2]),), "%")
     pieces = list(COMPOUND.finditer(text))
@@ -154,7 +161,11 @@ def quantity(text: str, inner: Reader) -> Value | None:
     if (frame := next((f for f in FRAME.finditer(text) if f.start()), None)) and TAIL_UNIT.fullmatch(text, frame.start()):
         return _scaled(text, text[: frame.start()], text[frame.start() :], inner)
     found = WORD_UNIT.fullmatch(text)
-    if found and not variables(found[1]) and _is_unit(re.split(r"[/^ ]", found[3])[0], spaced=bool(found[2])):
+    if (
+        found
+        and not variables(found[1])
+        and (_is_unit(re.split(r"[/^ ]", found[3])[0], spaced=bool(found[2])) or (found[2] and RATE.fullmatch(found[3])))
+    ):
         return _scaled(text, found[1], found[3], inner)
     return None
 

@@ -20,6 +20,9 @@ STANDARD = ("system", "developer", "user", "assistant", "tool")
 FINISHED = ("stop", "eos", "end_turn", "stop_sequence", "completed", "eos_token", "end_of_text")
 CUT = ("length", "max_tokens", "max_length", "max_output_tokens", "incomplete", "max_new_tokens", "model_length", "truncated")
 REASONS = ("finish_reason", "stop_reason", "done_reason", "finishReason", "stopReason")
+DETAILS = ("response_metadata", "meta_info", "generation_metadata", "response_info")
+"""Objects beside an answer that say how it was made (LangChain, SGLang)."""
+TRUNCATED = ("truncated", "is_truncated", "was_truncated", "cut_off")
 CONTENTS = ("content", "value", "text", "parts", "generated_text", "output_text", "response", "answer", "answer_content")
 """Fields of a message that hold its text."""
 CALLS = ("tool_calls", "function_call")
@@ -55,7 +58,9 @@ class Turn:
 
 
 def reason_of(value: Any) -> str | None:
-    """`stop` or `length` for the names that servers have for them; None for all others."""
+    """`stop` or `length` for the names that servers have for them, also as the `type` of an object (SGLang); None for all others."""
+    if isinstance(value, Mapping):
+        value = value.get("type", value.get("reason"))
     name = value.lower() if isinstance(value, str) else ""
     return "stop" if name in FINISHED else "length" if name in CUT else None
 
@@ -64,10 +69,15 @@ def with_reason(answer: Answer, row: Mapping[str, Any]) -> Answer:
     """The answer with the reason of its row, unless it has its own."""
     if answer.said:
         return answer
-    for name in REASONS:
-        if isinstance(row.get(name), str) and row[name]:
-            return replace(answer, reason=reason_of(row[name]), said=True)
-    return replace(answer, said=any(name in row for name in REASONS))
+    places = [row, *(row[name] for name in (*NESTED, *DETAILS) if isinstance(row.get(name), Mapping))]
+    for place in places:
+        if any(place.get(name) is True for name in TRUNCATED):
+            return replace(answer, reason="length", said=True)
+    for place in places:
+        for name in REASONS:
+            if isinstance(place.get(name), str | Mapping) and place[name]:
+                return replace(answer, reason=reason_of(place[name]), said=True)
+    return replace(answer, said=any(name in place for place in places for name in REASONS))
 
 
 def answers_of(name: str, value: Any, chosen: str | None = None) -> list[Answer | None]:

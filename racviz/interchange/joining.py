@@ -10,6 +10,7 @@ from racviz.errors import DataError
 from racviz.interchange.thoughts import REMEDY, Field, thought_text
 from racviz.models import LoadedModel
 from racviz.prompting import PROBE, ThinkingFormat
+from racviz.templates import TemplateFailure, render
 
 MARKERS = (
     ("<think>", "</think>"),
@@ -74,8 +75,8 @@ class Joiner:
             {"role": "assistant", "content": answer} | dict.fromkeys(names, thought),
         ]
         try:
-            rendered = self.loaded.tokenizer.apply_chat_template(turns, tokenize=False, **dict(self.form.switch))
-        except Exception:  # of every kind, for templates that take no such turn
+            rendered = render(self.loaded.tokenizer, turns, opened=False, **dict(self.form.switch))
+        except TemplateFailure:  # it takes no such turn
             return "", "", ""
         start, end = re.escape(self.form.start or ""), re.escape(self.form.end or "")
         found = re.search(rf"{start}(\s*){thought}(\s*){end}(\s*){answer}", rendered)

@@ -10,8 +10,11 @@ from racviz.errors import DataError
 from racviz.interchange.thoughts import is_blank, shown
 from racviz.models import LoadedModel
 from racviz.prompting import PROBE, ThinkingFormat
+from racviz.templates import TemplateFailure, render
 
-SYSTEMS = ("system", "system_prompt", "system_message", "systemPrompt")
+SYSTEMS = (
+    "system", "system_prompt", "system_message", "systemprompt", "system_instruction", "sys_prompt", "developer", "instructions",
+)  # fmt: skip
 """Columns of a system prompt beside a chat or a problem."""
 
 ROLES = ("system", "user", "developer")
@@ -55,10 +58,8 @@ class Prompts:
 
     def _text(self, turns: Sequence[Mapping[str, Any]]) -> str:
         try:
-            return self.loaded.tokenizer.apply_chat_template(
-                list(turns), tokenize=False, add_generation_prompt=True, **dict(self.loaded.thinking.switch)
-            )
-        except Exception as error:  # jinja's, and whatever a template raises of its own
+            return render(self.loaded.tokenizer, turns, **dict(self.loaded.thinking.switch))
+        except TemplateFailure as error:
             roles = ", ".join(turn["role"] for turn in turns)
             raise DataError(f"the chat template of {self.loaded.name!r} does not take the turns {roles}: {error}.") from error
 
@@ -140,7 +141,7 @@ class Prompts:
 
 def system_of(row: Mapping[str, Any]) -> tuple[str, str] | None:
     """The system prompt in a column of its own, and the column's name. Raises DataError for one that is not text, and for two."""
-    there = {name: row[name] for name in SYSTEMS if not is_blank(row.get(name))}
+    there = {name: value for name, value in row.items() if str(name).lower() in SYSTEMS and not is_blank(value)}
     for name, value in there.items():
         if not isinstance(value, str):
             raise DataError(f"{name} must be the text of a system prompt; not {shown(value)}.")

@@ -6,8 +6,10 @@ prompt and completion (DeepSpeed's RAC example, the RAC authors' JSONL, whose pr
 responses of servers. A thought beside its answer is joined to it (`thoughts`, `joining`).
 """
 
-import json
+import bisect
+import itertools
 import math
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +19,14 @@ from typing import Any
 
 from racviz.conformance import check_tokens
 from racviz.errors import DataError, check
-from racviz.interchange.rows import Reader, Rollout, content_hash
+from racviz.interchange.rollouts import Rollout, content_hash
+from racviz.interchange.rows import Reader
 from racviz.interchange.summary import Allowed, BadRows, ImportSummary, summary_of
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.printable import message
 from racviz.problems import FIELDS
+from racviz.schemas import checked, loaded_json
+from racviz.store import read_text
 from racviz.tables import Table, file_rows, folder_rows, hub_rows
 from racviz.traces import Trace, Traces
 
@@ -73,7 +78,8 @@ def import_traces(
     ParameterError
         For a limit, an option or a `max_bad` that is not allowed.
     """
-    check(limit is None or (isinstance(limit, int) and limit >= 1), "limit", limit, "None or an integer >= 1")
+    for name, value in (("limit", limit), ("tokens", tokens)):
+        check(value is None or (type(value) is int and value >= 1), name, value, "None or an integer >= 1")
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         source = source.to_dict("records")  # pandas goes over its columns
     table = Table.parse(source, OPTIONS) if isinstance(source, str | Path) else None
@@ -82,7 +88,8 @@ def import_traces(
     model = model or options.get("model")
     own = own or options.get("own", "").lower() in ("1", "true", "yes")
     if table and is_own(path := Path(table.name)):
-        return _own_file(path, loaded, model, own, limit)
+        return _own_file(path, loaded, model, own, limit, tokens)
+    manifest = _manifest(Path(table.name).parent) if table else {}
     rows, name = _rows(table) if table else _given(source)
     reader = Reader(
         loaded, {key: options[key] for key in ("prompt", "response", "thought") if key in options} | dict(columns or {})
@@ -90,9 +97,9 @@ def import_traces(
     work = _Import(reader, name, model, limit or math.inf, tokens or math.inf, BadRows(allowed))
     work.read(rows)
     work.check()
-    summary = work.summary(limit)
+    summary = work.summary()
     work.warn(summary)
-    return work.traces(summary, own, _manifest(Path(table.name).parent) if table else {})
+    return work.traces(summary, own, manifest)
 
 
 @dataclass
@@ -147,6 +154,8 @@ class _Import:
             return
         self.empty += empty
         for rollout in rollouts:
+            if self.enough:
+                break
             self._keep(where, row, rollout)
             self.makers[made_by] += 1
 
@@ -175,8 +184,8 @@ class _Import:
         by = f" by {self.model!r}; it has some by {there}." if self.model and there else "."
         raise DataError(f"{self.name} holds no traces{by}{skipped}")
 
-    def summary(self, limit: int | None) -> ImportSummary:
-        return summary_of(self.kept[:limit], self.thoughts[:limit], self.bad, self.empty)
+    def summary(self) -> ImportSummary:
+        return summary_of(self.kept, self.thoughts, self.bad, self.empty)
 
     def traces(self, summary: ImportSummary, own: bool, manifest: Mapping[str, Any]) -> Traces:
         """The traces with the label of their maker."""
@@ -185,9 +194,8 @@ class _Import:
         label = self.model or " + ".join(makers) or str(manifest.get("model_path") or (loaded.name if own else self.name))
         sampling = {key: manifest[key] for key in ("temperature", "top_p", "seed", "max_new_tokens") if key in manifest}
         sampling = {"imported": self.name, "retokenised": self.retokenised, "skipped": self.bad.count} | sampling
-        rows = tuple(self.kept[: summary.traces])
         fingerprint = loaded.fingerprint if own else ""
-        return Traces(rows, label, fingerprint, tokenizer_fingerprint(loaded.tokenizer), sampling, summary)
+        return Traces(tuple(self.kept), label, fingerprint, tokenizer_fingerprint(loaded.tokenizer), sampling, summary)
 
     def warn(self, summary: ImportSummary) -> None:
         """Warn of skipped rows, empty generations, missing thoughts and unknown problems."""
@@ -217,7 +225,7 @@ def is_own(path: Path) -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if path.suffix != ".parquet" or not path.is_file():
+    if path.suffix != ".parquet" or not os.path.isfile(path):
         return False
     try:
         return b'"tokenizer"' in (pq.read_schema(path).metadata or {}).get(b"racviz", b"")
@@ -225,7 +233,7 @@ def is_own(path: Path) -> bool:
         return False  # which whoever reads it says
 
 
-def _own_file(path: Path, loaded: LoadedModel, model: str | None, own: bool, limit: int | None) -> Traces:
+def _own_file(path: Path, loaded: LoadedModel, model: str | None, own: bool, limit: int | None, tokens: int | None) -> Traces:
     made = Traces.load(path)
     if made.tokenizer != tokenizer_fingerprint(loaded.tokenizer):
         raise DataError(
@@ -233,29 +241,28 @@ def _own_file(path: Path, loaded: LoadedModel, model: str | None, own: bool, lim
         )
     if model is not None and model != made.model:
         raise DataError(f"{path} holds no traces by {model!r}; it has some by {made.model}.")
-    size = loaded.model.get_input_embeddings().weight.shape[0]
     for number, trace in enumerate(made, 1):
-        if worst := next((token for token in (*trace.prompt_ids, *trace.output_ids) if not 0 <= token < size), None):
-            raise DataError(
-                f"{path}, row {number}: token id {worst}, but {loaded.name!r} has {size:,} tokens; the file is damaged."
-            )
+        check_tokens(loaded, [*trace.prompt_ids, *trace.output_ids], f"{path}, row {number},")
     by = {"model_fingerprint": loaded.fingerprint} if own else {}
-    rows, reader = made.rows[:limit], Reader(loaded)
-    thoughts = [reader.holds_thought(trace.output_ids, trace.finish_reason) for trace in rows]
+    before = [0, *itertools.accumulate(len(trace.prompt_ids) + len(trace.output_ids) for trace in made)]
+    enough = bisect.bisect_left(before, tokens or math.inf)
+    rows, reader = made.rows[: min(limit or enough, enough)], Reader(loaded)
+    thoughts = [reader.ids.holds_thought(trace.output_ids, trace.finish_reason) for trace in rows]
     return replace(made, rows=rows, summary=summary_of(rows, thoughts, BadRows(Allowed.parse(0), rows=len(rows))), **by)
 
 
 def is_traces(name: str) -> bool:
     """True if a name means a file of traces rather than a model."""
     table = Table.parse(name, OPTIONS)
-    folder = Path(table.name)
-    return table.is_file or (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
+    return table.is_file or table.is_saved
 
 
 def _rows(table: Table) -> tuple[Iterator[tuple[str, Any]], str]:
     """The rows of a file, a folder or a data set of the hub, with their places. A row that cannot be read is a DataError in its place."""
     path, split = Path(table.name), table.options.get("split")
-    if path.is_dir():
+    if os.path.isdir(path):
+        if not table.is_saved:
+            raise table.no_data_set()
         return folder_rows(path, split), path.name
     if table.is_file:
         return file_rows(path, split, keep_going=True), path.name
@@ -299,12 +306,12 @@ def _plain(value: Any) -> Any:
 def _manifest(folder: Path) -> dict[str, Any]:
     """The manifest that SGLang's collector writes beside its traces, or nothing."""
     path = folder / "rac_manifest.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove it, or fetch it again with the traces.") from error
+        return checked(loaded_json(read_text(path), "it", field="the content"), dict[str, Any], "it")
+    except (OSError, ValueError, DataError) as error:
+        raise DataError(f"{path} is damaged ({error}) Remove it, or fetch it again with the traces.") from error
 
 
 def _finish(rollout: Rollout, loaded: LoadedModel) -> str:

@@ -1,7 +1,6 @@
 """Rollouts out of rows: token ids as they are, texts through the chat template and the model's thinking format."""
 
 import itertools
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,38 +19,30 @@ from racviz.interchange.answers import (
     turns_of,
     with_reason,
 )  # fmt: skip
-from racviz.interchange.chats import chat_of_text, check_text, is_chat
+from racviz.interchange.chats import answers_of_text, chat_of, check_text, is_chat
+from racviz.interchange.foreign import check_not_foreign, without_foreign_end
+from racviz.interchange.ids import IdsReader
 from racviz.interchange.joining import Joiner
 from racviz.interchange.prompts import Prompts, system_of
+from racviz.interchange.rollouts import Rollout
 from racviz.interchange.thoughts import REMEDY, Field, fields_of, is_blank, shown
 from racviz.keys import named
-from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.models import LoadedModel
 from racviz.problems import FIELDS, Problem
-from racviz.prompting import ThinkingFormat, render_response, thought_length
+from racviz.prompting import ThinkingFormat, render_response
 
 RESPONSES = ("response", "completion", "output", "generation", "generations", "responses", "completions", "outputs", "choices", "message",
              "answer_content", "attempt", "deepseek_attempt", "generated_text", "output_text", "model_output", "candidates")  # fmt: skip
 """Columns of a response, the usual ones first."""
-BESIDE_THOUGHTS = ("answer", "final_answer", "model_answer", "content", "deepseek_solution", "solution")
+BESIDE_THOUGHTS = ("deepseek_solution", "model_answer", "answer", "final_answer", "content", "solution")
 """Columns that are the response where a thought stands beside them."""
 OBJECTS = ("choices", "candidates", "message")
 """Columns that are a response only if they hold objects: choices may be those of a question."""
+PASSAGES = ("context", "passage")
+"""Columns of a text that the question is about."""
+LEAST_RESPONSE = 40
+"""Characters of a response that are not the last words of a question."""
 CHATS = ("prompt", "messages", "conversations", "conversation", "input")
-IDS = ("prompt_ids", "output_ids", "input_ids")
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One rollout of a row, as token ids."""
-
-    prompt_ids: list[int]
-    output_ids: list[int]
-    text: str
-    """The problem's text, where it is known; for the content hash."""
-    retokenised: bool
-    finish_reason: str | None
-    """`stop`, `length`, or None where the row does not say."""
-    thought: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +62,8 @@ class Reader:
         return Joiner(self.loaded)
 
     @cached_property
-    def size(self) -> int:
-        """The number of token ids that both the tokenizer and the embeddings know."""
-        return min(self.loaded.model.get_input_embeddings().weight.shape[0], len(self.loaded.tokenizer))
+    def ids(self) -> IdsReader:
+        return IdsReader(self.loaded, self.prompts, self.columns.get("thought"))
 
     @cached_property
     def ends(self) -> tuple[str, ...]:
@@ -90,15 +80,21 @@ class Reader:
 
         Raises DataError, which names the field, for a row that holds no trace.
         """
-        if any(name in row for name in IDS) and (rollout := self._of_ids_row(row)) is not None:
-            self._check_spelling(rollout, row)
+        if (rollout := self.ids.rollout(row)) is not None:
             return [rollout], 0
-        row = {name: chat_of_text(value) if name in (*CHATS, "generations") else value for name, value in row.items()}
+        row = {name: chat_of(value) if name in CHATS else value for name, value in row.items()}
+        row = {
+            name: answers_of_text(name, value) if name in (*RESPONSES, *self.columns.values()) else value
+            for name, value in row.items()
+        }
+        row |= {name: value for name in self.columns.values() if (value := _inside(row, name)) is not None}
         for key, name in self.columns.items():
             if name and name not in row and not (key == "thought" and any(map(is_chat, row.values()))):
                 raise DataError(f"there is no column {name!r}; it has {named(row)}.")
         if not is_blank(row.get("history")):
             raise DataError("history holds earlier turns, which are not read; put them into messages.")
+        if row.get("tools") != "[]" and not is_blank(row.get("tools")):
+            raise DataError("tools holds descriptions of tools, which are not rendered into the prompt.")
         beside = fields_of(row, self.columns.get("thought"))
         asked, answered = self.columns.get("prompt"), self.columns.get("response")
         chat = next((name for name in ([asked] if asked else CHATS) if is_chat(row.get(name))), None)
@@ -108,70 +104,6 @@ class Reader:
         ):  # OpenR1's chat is one of its generations
             return self._of_chat(chat, row, beside)
         return self._of_columns(row, beside, asked, answered)
-
-    # --- token ids -----------------------------------------------------------------------------------------------------
-
-    def _of_ids_row(self, row: Mapping[str, Any]) -> Rollout | None:
-        """The rollout of a row of token ids; None where the row has no boundary between prompt and output."""
-        pair, packed = ("prompt_ids" in row and "output_ids" in row), ("input_ids" in row and "num_prompt_tokens" in row)
-        for name in IDS:
-            if name in row and not isinstance(row[name], list | tuple):
-                raise DataError(f"{name} must be a list of token ids; not {shown(row[name])}.")
-        if not pair and not packed:
-            return None
-        names = ("prompt_ids", "output_ids") if pair else ("input_ids",)
-        lists = [self._checked(name, row[name]) for name in names]
-        if pair:
-            prompt, output = lists
-        else:
-            ids, boundary = lists[0], row["num_prompt_tokens"]
-            if isinstance(boundary, bool) or not hasattr(boundary, "__index__") or not 0 < boundary <= len(ids):
-                raise DataError(f"num_prompt_tokens is {shown(boundary)}, but there are {len(ids)} input_ids.")
-            if row.get("num_decode_tokens") not in (None, len(ids) - boundary):
-                raise DataError(f"num_prompt_tokens and num_decode_tokens do not add up to its {len(ids)} input_ids.")
-            prompt, output = ids[:boundary], ids[boundary:]
-        if not prompt:
-            raise DataError(f"{names[0]} is empty; token ids must be integers, at least one of them the prompt's.")
-        reason = with_reason(Answer(""), row).reason
-        thought = self.holds_thought(output, reason)
-        if not thought and (beside := [each.name for each in fields_of(row, self.columns.get("thought")) if each.sure]):
-            if self.loaded.thinking.end is not None:
-                raise DataError(f"{beside[0]} holds a thought that is not among the {names[-1]}, which are the answer alone.")
-        text = self.prompts.problem(self.loaded.tokenizer.decode(prompt))
-        return Rollout(prompt, output, text, False, reason, thought)
-
-    def _checked(self, name: str, ids: Sequence[Any]) -> list[int]:
-        allowed = f"from 0 to {self.size - 1:,}"
-        for k, token in enumerate(ids):
-            if isinstance(token, bool) or not hasattr(token, "__index__"):
-                raise DataError(f"{name}[{k}] is {shown(token)}; token ids must be integers {allowed}.")
-            if not 0 <= operator.index(token) < self.size:
-                raise DataError(
-                    f"{name}[{k}] is token id {shown(operator.index(token))}, but {self.loaded.name!r} has {self.size:,} tokens; allowed "
-                    f"are ids {allowed}. Another tokenizer made this trace."
-                )
-        return [operator.index(token) for token in ids]
-
-    def holds_thought(self, output: Sequence[int], reason: str | None) -> bool:
-        """True if token ids hold a thought: text before its end, or its beginning. A thought that the prompt opened may be cut off."""
-        form, decode = self.loaded.thinking, self.loaded.tokenizer.decode
-        if form.end is None:
-            return False
-        length, ended = thought_length(self.loaded.tokenizer, output, form)
-        if form.opened and not ended and reason == "length":
-            return True
-        text = decode(list(output[:length] if ended else output[:64]))
-        inner = text.partition(form.end)[0] if ended else text
-        return bool(inner.replace(form.start or "", "").strip()) and (ended or (form.start or form.end) in text)
-
-    def _check_spelling(self, rollout: Rollout, row: Mapping[str, Any]) -> None:
-        """Raise DataError for token ids with a text that they do not spell, or with the fingerprint of another tokenizer."""
-        made_with, name = row.get("tokenizer_fingerprint"), self.loaded.name
-        if made_with and made_with != tokenizer_fingerprint(self.loaded.tokenizer):
-            raise DataError(f"its token ids are those of another tokenizer than that of {name!r}.")
-        text = row.get("text")
-        if isinstance(text, str) and self.loaded.tokenizer.decode([*rollout.prompt_ids, *rollout.output_ids]) != text:
-            raise DataError(f"its token ids do not spell its text with the tokenizer of {name!r}; another one made it.")
 
     # --- chats ---------------------------------------------------------------------------------------------------------
 
@@ -183,7 +115,7 @@ class Reader:
             column = self._response_column(row, beside, skip=name) or ""
             answers = answers_of(column, row[column], self.columns.get("thought")) if column else []
         else:
-            answers = [last_answer(turns)]
+            answers, column = self._last_answers(name, turns, row, beside)
         if not begins or not answers:
             raise DataError("its chat does not end in an answer of the assistant.")
         before = self._history(turns[:begins])
@@ -192,6 +124,27 @@ class Reader:
         if not users:
             raise DataError("its chat has no turn of the user.")
         return self._rollouts(_Prompt(ids, users[-1], self.loaded.thinking), answers, row, beside, column)
+
+    def _last_answers(
+        self, name: str, turns: Sequence[Turn], row: Mapping[str, Any], beside: list[Field]
+    ) -> tuple[list[Answer | None], str]:
+        """The answer in which a chat ends, or those of a column that go on from it; and the column's name.
+
+        Raises DataError where a column beside the chat holds another answer.
+        """
+        last = last_answer(turns)
+        column = self._response_column(row, [], skip=name)
+        others = answers_of(column, row[column], self.columns.get("thought")) if column else []
+        if not column or last is None or not isinstance(row[column], str) or any(other is None for other in others):
+            return [last], ""  # a list holds several answers, of which the chat's is one
+        begun = last.text.strip()
+        if not begun or (self.loaded.thinking.start and begun.endswith(self.loaded.thinking.start)):
+            return [replace(other, text=last.text + other.text) for other in others], column
+        if any(begun not in other.text and other.text.strip() not in begun for other in others):
+            raise DataError(
+                f"{name} ends in an answer, and {column} holds another; name the column of the response by ?response=…."
+            )
+        return [last], ""
 
     def _history(self, turns: Sequence[Turn]) -> list[dict[str, Any]]:
         """Turns for the chat template, which decides whether earlier thoughts are kept: they are inside the text, however they came."""
@@ -235,17 +188,40 @@ class Reader:
             )
         found = answers_of(column, row[column], self.columns.get("thought"))
         if not asked and not answered and column == "completion" and isinstance(row[column], str) and row[column]:
-            if prompt.endswith(row[column]) and len(prompt) > len(row[column]):
+            if prompt.endswith(row[column]) and len(prompt) > len(row[column]) and self._is_response(prompt, row[column]):
                 prompt = prompt[: -len(row[column])]  # the RAC authors' prompt already holds the completion
+        found = [answer and self._without_prompt(answer, prompt, column) for answer in found]
         return self._rollouts(self._prompt_ids(prompt, system_of(row)), found, row, beside, column)
+
+    def _is_response(self, prompt: str, end: str) -> bool:
+        """True for the end of a prompt that is a response, and not the last words of a question."""
+        thinking = self.loaded.thinking
+        return self.prompts.is_rendered(prompt) or len(end) >= LEAST_RESPONSE or bool(thinking.end and thinking.end in end)
+
+    def _without_prompt(self, answer: Answer, prompt: str, column: str) -> Answer:
+        """The answer without the prompt that it repeats, as pipelines return it."""
+        repeats = answer.text.startswith(prompt) and (column == "generated_text" or self.prompts.is_rendered(prompt))
+        return replace(answer, text=answer.text.removeprefix(prompt).lstrip()) if repeats else answer
 
     def _prompt(self, row: Mapping[str, Any]) -> Any:
         names = {str(name).lower(): name for name in reversed(row)} | {name: name for name in row}
         name = next((names[each] for each in FIELDS["prompt"] if each in names and not is_blank(row[names[each]])), None)
         instruction = row.get("instruction")
+        passage = next(
+            (
+                names[each]
+                for each in PASSAGES
+                if each in names and isinstance(row[names[each]], str) and row[names[each]].strip()
+            ),
+            None,
+        )
         if not isinstance(instruction, str) or not instruction.strip():
+            if passage and name and row[passage].strip() not in str(row[name]):
+                raise DataError(f"{passage} holds a text that {name} does not; write it into the prompt, or remove the column.")
             return row[name] if name else None
-        if name in (None, "input"):  # as Alpaca's rows have them
+        if passage and is_blank(row.get("input")):  # as Dolly's rows have them
+            name = passage
+        if name in (None, "input", passage):  # as Alpaca's rows have them
             return instruction if name is None else f"{instruction}\n{row[name]}"
         return Problem("", row[name], instruction=instruction).text if isinstance(row[name], str) else row[name]
 
@@ -253,6 +229,7 @@ class Reader:
         """A prompt as token ids, through the chat template unless it is rendered already."""
         whole = self.prompts.completed(prompt)
         if not self.prompts.is_rendered(whole):
+            check_not_foreign(whole, self.prompts.controls)
             ids = self.prompts.with_system([{"role": "user", "content": prompt}], system)
             return _Prompt(ids, prompt, self.loaded.thinking)
         if system is not None and system[1].strip() not in whole:
@@ -302,6 +279,10 @@ class Reader:
         if reason == "stop" and not finished:
             reason = None  # whatever the row says, a thought without its end gets no end token
         text, end = self._without_end(response.text)
+        plain = without_foreign_end(text, self.prompts.controls)
+        if plain != text and reason is None and not answer.said:
+            reason = "stop"
+        text = plain
         ended = finished and not end and reason == "stop"
         ids = render_response(self.loaded.tokenizer, text + end * finished, prompt.form, ended=ended)
         thought = response.thought or (prompt.form.opened and reason == "length")
@@ -330,9 +311,11 @@ def _part(each: Field, index: int, count: int) -> Field:
     return each
 
 
-def content_hash(row: Mapping[str, Any], rollout: Rollout) -> str:
-    """Content hash of the trace's problem, from its row, its prompt or its problem column; empty if unknown."""
-    if isinstance(row.get("content_hash"), str) and row["content_hash"]:
-        return row["content_hash"]
-    text = rollout.text or next((row[key] for key in ("problem", "question") if isinstance(row.get(key), str)), "")
-    return Problem("", text).content_hash if text else ""
+def _inside(row: Mapping[str, Any], name: str) -> Any:
+    """The value that a dotted name such as `doc.question` leads to; None where the row has a column of that name, or nothing there."""
+    if not name or name in row or "." not in name:
+        return None
+    value: Any = row
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

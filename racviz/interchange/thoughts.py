@@ -17,7 +17,7 @@ from racviz.errors import DataError
 THOUGHTS = frozenset(
     (
         "reasoning reasonings thinking thought thoughts think cot cots chainofthought rationale rationales scratchpad "
-        "analysis monologue"
+        "analysis monologue reasoningcontent reasoningtext thinkingcontent"
     ).split()
 )
 """Words that name a thought."""
@@ -54,8 +54,14 @@ NESTED = (
     "generation_info",
 )
 """Objects inside a message that hold more fields of it."""
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
-"""Levels of effort: a field that says one of them alone is a setting."""
+EFFORTS = frozenset(
+    "none minimal low medium high xhigh on off true false yes no enabled disabled auto default n/a na null nan - --".split()
+)
+"""Levels of effort, switches, and what stands for nothing: a field that says one of them alone holds no thought."""
+DONE = frozenset("complete completed correct valid parsed verified".split())
+"""Labels of flags which, before a text of several words, tell what was done to the thought."""
+SUMMARIES = ("reasoning.summary", "reasoning.encrypted")
+"""Types of the blocks of `reasoning_details` (OpenRouter) that are not the thought."""
 ROLES = ("reasoning", "thinking", "thought", "thoughts", "analysis", "reasoning_content")
 """Roles and types of turns that are a thought."""
 REMEDY = "name the column of the thought by ?thought=…, or none by ?thought="
@@ -97,7 +103,7 @@ def is_blank(value: Any) -> bool:
 
 
 def is_effort(value: Any) -> bool:
-    """True for a level of effort, as `"reasoning": "high"` asks for it."""
+    """True for a level of effort or a switch, as `"reasoning": "high"` and `"reasoning": "off"` are, and for what stands for nothing."""
     return isinstance(value, str) and value.strip().lower() in EFFORTS
 
 
@@ -115,12 +121,27 @@ def fields_of(row: Mapping[str, Any], chosen: str | None = None) -> list[Field]:
         return [Field(chosen, row[chosen])] if not is_blank(row.get(chosen)) else []
     fields = []
     for name, value in row.items():
-        kind = named_thought(str(name))
+        kind = named_thought(str(name)) if not _done_to(name, value) else None
         if kind is not False and not is_blank(value) and not is_effort(value):
             fields.append(Field(str(name), value, bool(kind)))
         elif name in NESTED and isinstance(value, Mapping):
             fields += [Field(f"{name}.{field.name}", field.value, field.sure) for field in fields_of(value)]
+    details = row.get("reasoning_details")
+    if isinstance(details, list) and details and all(isinstance(b, Mapping) and b.get("type") in SUMMARIES for b in details):
+        refusal = "holds only a summary of the thought, which is not the thought"
+        fields = [Field(each.name, DataError(f"{each.name} {refusal}; {REMEDY}."), each.sure) for each in fields]
     return fields
+
+
+def _done_to(name: Any, value: Any) -> bool:
+    """True for a text of several words under a name such as `verified_reasoning`, which may be the thought."""
+    words = set(re.split(r"[^a-z]+", str(name).lower()))
+    return (
+        isinstance(value, str)
+        and len(value.split()) > 2
+        and bool(words & DONE)
+        and named_thought("_".join(words - DONE)) is True
+    )
 
 
 def thought_text(name: str, value: Any) -> str:

@@ -10,15 +10,18 @@ import functools
 import json
 import multiprocessing
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from racviz.errors import check
 from racviz.processes import end_with_parent
 from racviz.store import Store
 from racviz.study.parameters import as_parameters
@@ -28,6 +31,11 @@ VARIABLE = "RACVIZ_PROCESSES"
 """Environment variable: processes at most, this one included; 1 starts no other."""
 MEMORY = 2**30
 """Bytes that a process takes beside the model: Python, torch, what a batch needs."""
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""Files of the limit of a container's memory, and of what it uses (version 2 and 1)."""
 
 
 def processes_for(study: Any, calls: int) -> int:
@@ -39,9 +47,24 @@ def processes_for(study: Any, calls: int) -> int:
     if study.backend != "hf" or multiprocessing.parent_process() is not None or not small_on_a_cpu(study.dense):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    room = psutil.virtual_memory().available // MEMORY
-    most = int(os.environ.get(VARIABLE) or cores)
-    return max(1, min(cores, room, most, calls))
+    room = available_memory() // MEMORY
+    return max(1, min(cores, room, _most(cores), calls))
+
+
+def _most(cores: int) -> int:
+    """The number of processes that RACVIZ_PROCESSES allows. Raises ParameterError for a value that is no number from 1 on."""
+    value = os.environ.get(VARIABLE) or str(cores)
+    check(re.fullmatch(r"[1-9]\d{0,5}", value.strip()) is not None, VARIABLE, value, "a whole number from 1 on, or unset")
+    return int(value)
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free, here and within the limits of the container."""
+    free = [psutil.virtual_memory().available]
+    for limit, used in CGROUPS:
+        with contextlib.suppress(OSError, ValueError):  # no such limit
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return max(0, min(free))
 
 
 class SideBySide:
@@ -81,8 +104,10 @@ class SideBySide:
         for _ in range(others):
             self._give()
 
-    def _give(self, _: Future | None = None) -> None:
+    def _give(self, ended: Future | None = None) -> None:
         """Let a process take the last call that nobody has; done again whenever one has ended."""
+        if ended is not None and (ended.cancelled() or isinstance(ended.exception(), BrokenProcessPool)):
+            return  # a process was killed: the pool takes no more calls, and may hold its lock while it says so
         with contextlib.suppress(IndexError, RuntimeError):  # none are left, or the pool is closed
             call = self._left.pop()
             future = self._pool.submit(_make, self._parameters, str(self._study.store.root), self._step, call)
@@ -120,9 +145,9 @@ def side_by_side(study: Any, step: str, calls: Sequence[tuple]) -> Iterator[Side
 
 def _begin(parent: int) -> None:
     """In another process: one thread, and no life after its parent's."""
+    end_with_parent(parent)
     import torch
 
-    end_with_parent(parent)
     torch.set_num_threads(1)
 
 

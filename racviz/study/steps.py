@@ -13,6 +13,7 @@ from racviz.evaluation import Evaluation, evaluate
 from racviz.generation import Sampling, backend_key, opened
 from racviz.grading import refuse_ungradable
 from racviz.interchange import import_traces, is_traces
+from racviz.interchange.reading import is_own
 from racviz.models import LoadedModel, load_model
 from racviz.printable import placeless
 from racviz.problems import ProblemSet, load_problems
@@ -75,7 +76,8 @@ class Steps(Parameters):
 
     def _traces(self) -> Traces:
         if is_traces(self.trace_source):
-            return import_traces(self.trace_source, self.dense, tokens=4 * self.calibration_tokens)  # of which some are drawn
+            own = is_own(Path(self.trace_source))  # read whole, so that they calibrate as they would have without a file
+            return import_traces(self.trace_source, self.dense, tokens=None if own else 4 * self.calibration_tokens)
         if self.trace_source == TEACHER:
             return self._teacher_traces()
         sampling = Sampling(self.t_max, self.temperature, self.top_p, self.seed)

@@ -115,3 +115,8 @@ def test_a_model_that_repeats_itself_does_not_stop_grading(answer):
     began = time.process_time()
     program_of(answer)
     assert time.process_time() - began < 5
+
+
+def test_tildes_before_a_block_are_no_fence_around_it():
+    assert program_of("~~~~~~\n```python\nprint(1)\n```") == "print(1)\n"
+    assert program_of("~~~\nprint(2)\n~~~") == "print(2)\n"

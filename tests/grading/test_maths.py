@@ -66,6 +66,23 @@ def test_sentences_without_a_box_state_an_answer_and_deny_others(judge):
     assert [(key, text) for key, text, verdict in PROSE if judge.equal(key, text) is not verdict] == []
 
 
+FORMS = [
+    ("A", r"\boxed{A. 5 or B. 6}", False), ("A", r"\boxed{(A) 5, (B) 6}", False), ("A", r"\boxed{\text{(A) } 5, \text{(B) } 6}", False),
+    ("A", r"\boxed{A. 5}", True), ("5", r"\boxed{5\,\mathrm{m/s}}", True), (r"5 \text{ m/s}", r"\boxed{5~\mathrm{m/s}}", True),
+    (r"5 \text{ m/s}", r"\boxed{5~\mathrm{km/h}}", False), (r"9.8\text{ m/s}^2", r"\boxed{9.8\,\mathrm{m/s^2}}", True),
+    ("5", r"\boxed{5\,\mathrm{m}}", True), (r"5\text{ m/s}", r"\boxed{5 m/s}", True), ("2i", r"\boxed{2\,\mathrm{i}}", True),
+    ("41", "The answer is 41.\nA common wrong answer is 42.", True), ("42", "The answer is 41.\nA common wrong answer is 42.", False),
+    ("B", "The correct option is **B**.", True), ("B", "The correct choice is **(B)**.", True),
+    ("C", "The correct option is **B**.", False),
+    ("60", r"\boxed{60^o}", True), ("10", r"\boxed{10\$}", True), ("10", r"\boxed{10\,€}", True), ("9 (apples)", r"\boxed{9}", True),
+    ("9 (apples)", r"\boxed{9\text{ pears}}", False), ("100000", r"\boxed{1,00,000}", True), ("1, 20, 300", r"\boxed{1,20,300}", True),
+]  # fmt: skip
+
+
+def test_units_options_and_money_in_other_forms(judge):
+    assert [(key, text) for key, text, verdict in FORMS if judge.equal(key, text) is not verdict] == []
+
+
 def test_what_takes_for_ever_is_given_up_and_the_next_is_compared():
     with MathsJudge(seconds=3.0) as judge:
         assert judge.equal("4", r"\boxed{4.0}")
