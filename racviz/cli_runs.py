@@ -148,7 +148,7 @@ def explore(
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("reports"),
-    problems: Annotated[int, typer.Option(help="Test problems a cell.")] = 100,
+    problems: Annotated[int, typer.Option(help="Test problems a cell.")] = 60,
     model: Annotated[str, typer.Option(help="The model to prune.")] = "tiny-reasoner",
 ) -> None:
     """The paper's picture, measured: prune the embedded model three ways and build the reports. 6 to 7 minutes on two cores."""

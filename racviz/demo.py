@@ -6,12 +6,12 @@ from pathlib import Path
 SPARSITIES = [0.4, 0.5, 0.6]
 SHOWN = 0.5
 """Sparsity whose ratio of errors is printed: RAC still answers there, and prompt-only does not."""
-TIMED = 8
+TIMED = 6
 """Problems of the timing pass; each of the ten cells answers them once more, alone and uncached."""
 REPORTS = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths")
 
 
-def run_demo(out: Path, problems: int = 100, model: str = "tiny-reasoner") -> Path:
+def run_demo(out: Path, problems: int = 60, model: str = "tiny-reasoner") -> Path:
     """Run the three reports at 40, 50 and 60 %, build the index, print where it is and what came out."""
     from racviz.reports import Kernels, build_index, run_report
 

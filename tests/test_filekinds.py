@@ -202,7 +202,7 @@ def test_names_in_messages_are_printable_and_few(tmp_path):
         ("a.jsonl", b"SQLite format 3\0", "SQLite"),
         ("a.json", b"%PDF-1.7", "PDF"),
         ("a.json", b"\x80\x04\x95\x00", "pickle"),
-        ("a.tar.gz", gzip.compress(b"a.json" + b"\0" * 251 + b"ustar\0" + b"\0" * 300), "TAR"),
+        ("a.tar.gz", gzip.compress(b"a.json" + b"\0" * 251 + b"ustar\0" + b"\0" * 300, mtime=0), "TAR"),
         ("a.csv", "problem,answer\n1,2\n".encode("utf-16-le"), "UTF-16"),
         ("a.csv", b"\0\1\2\3", "binary"),
         ("a.parquet", b"problem,answer\n1,2\n", "not a readable parquet"),
@@ -214,7 +214,7 @@ def test_names_in_messages_are_printable_and_few(tmp_path):
         ("a.csv", b'problem,answer\n"say \\"a\\"",1\n', "line 2: not CSV"),
         ("a.csv", b"problem,answer\na\0,1\n", "line 2: .*NUL"),
         ("a.csv", b"problem,answer\na,1\nb\n", "line 3: .*fewer fields"),
-        ("a.csv.gz", gzip.compress(b"problem,answer\n" * 99)[:30], "cut off"),
+        ("a.csv.gz", gzip.compress(b"problem,answer\n" * 99, mtime=0)[:30], "cut off"),
         ("a.jsonl.xz", lzma.compress(b'{"problem": "x"}\n' * 999)[:60], "cut off"),
         ("a.jsonl.bz2", bz2.compress(b'{"problem": "x"}\n' * 999)[:40], "cut off"),
         ("a.jsonl.zst", pa.compress(b'{"problem": "x"}\n' * 999, "zstd", asbytes=True)[:20], "cut off"),
@@ -238,7 +238,7 @@ def test_a_column_that_stands_twice_in_parquet(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [("a.csv", b""), ("a.csv", b"\xef\xbb\xbf"), ("a.csv", b"problem,answer\n"), ("a.json", b"[]"), ("a.json", b'{"data": []}'),
-     ("a.jsonl.gz", gzip.compress(b"")), ("a.jsonl", b"\n \n")],
+     ("a.jsonl.gz", gzip.compress(b"", mtime=0)), ("a.jsonl", b"\n \n")],
 )  # fmt: skip
 def test_files_without_rows(tmp_path, name, content):
     path = put(tmp_path, name, content)
