@@ -151,7 +151,7 @@ def demo(
     problems: Annotated[int, typer.Option(help="Test problems a cell.")] = 60,
     model: Annotated[str, typer.Option(help="The model to prune.")] = "tiny-reasoner",
 ) -> None:
-    """The paper's picture, measured: prune the embedded model three ways and build the reports. 6 to 7 minutes on two cores."""
+    """The paper's picture, measured: prune the embedded model three ways and build the reports. Under 5 minutes on two cores."""
     from racviz.demo import run_demo
 
     run_demo(out, problems, model)
