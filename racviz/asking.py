@@ -1,4 +1,4 @@
-"""What a row asks beside its question: options, passages and pictures, which belong to the prompt or cannot be read."""
+"""The rest of what a row asks, beside its question: options, passages and pictures, which belong to the prompt or cannot be read."""
 
 import re
 from collections.abc import Mapping

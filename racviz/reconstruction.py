@@ -22,7 +22,7 @@ from racviz.progress import progress_bar
 from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.linear import relative_error
 from racviz.pruning.moments import moments_by_block
-from racviz.pruning.stream import batches_by_length
+from racviz.pruning.stream import batch_tokens_on, batches_by_length
 from racviz.schemas import ERRORS, ErrorsLabel
 from racviz.threads import sized_threads
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
@@ -112,7 +112,7 @@ def reconstruction_errors(
     _check_pruned(dense, here, rollouts, allow_overlap)
     _check_rollouts(dense, rollouts)
     check_right_padding(dense)
-    batch_tokens = batch_tokens or (2048 if dense.device.type == "cpu" else 8192)
+    batch_tokens = batch_tokens or batch_tokens_on(dense.device)
     lengths = [len(t.prompt_ids) + len(t.output_ids) for t in rollouts]
     batches = list(batches_by_length(lengths, batch_tokens, length_switch(dense.model.config)))
     pieces: dict[int, dict[str, np.ndarray]] = {k: {} for k in range(len(rollouts))}

@@ -60,7 +60,7 @@ class CalibrationLabel(msgspec.Struct, frozen=True):
 
 
 class CalibrationOfModel(msgspec.Struct, frozen=True):
-    """What a pruned model's racviz.json says of its calibration."""
+    """The calibration of a pruned model in its racviz.json."""
 
     problems: list[str] = []
 
@@ -115,7 +115,7 @@ class PyramidMeta(msgspec.Struct, frozen=True):
 
 
 class CalibrationOfMoments(msgspec.Struct, frozen=True):
-    """What second moments were summed over."""
+    """The calibration set of second moments."""
 
     tokens: Whole
     fingerprint: str
@@ -245,7 +245,7 @@ def checked_label(table: Any, schema: Any, file: object) -> dict[str, Any]:
 
 
 def unreadable() -> tuple[type[Exception], ...]:
-    """What pyarrow, pandas and datasets raise of columns that they cannot turn into rows."""
+    """The exceptions of pyarrow, pandas and datasets for columns that they cannot turn into rows."""
     import pyarrow as pa
 
     return (

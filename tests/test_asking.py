@@ -1,4 +1,4 @@
-"""What stands beside a question: options, passages and pictures are asked too, or refused by name."""
+"""Columns beside a question: options, passages and pictures are asked too, or refused by name."""
 
 import json
 

@@ -263,7 +263,7 @@ def test_changed_second_moments_open_or_are_refused(data):
 @settings(fuzz, max_examples=max(10, EXAMPLES // 2))
 @given(data=st.data())
 def test_a_changed_journal_gives_rows_of_the_vocabulary(tiny, data):
-    """What is damaged is generated anew, so no journal stops a run; whatever is taken out of one can be told as text."""
+    """Damaged rows are generated anew, so no journal stops a run; whatever is taken out of one can be told as text."""
     rows = [{"row": k, "output_ids": [5, 6, 7], "finish_reason": "stop"} for k in range(2)]
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
