@@ -3,6 +3,8 @@
 Import it where it is used: numba takes half a second. Arrays in, arrays out; all of them C-contiguous where nothing else is said.
 """
 
+import contextlib
+import ctypes
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -37,11 +39,22 @@ def _compiled(loop: Callable) -> Callable:
         with _one_at_a_time:
             numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
             result = fast(*arguments)
-        if torch.get_num_threads() != threads:  # OpenMP's first start sets it to all cores
+        if torch.get_num_threads() != threads:  # numba's start of OpenMP sets it to all cores
             torch.set_num_threads(threads)
+        _forbid_nesting()
         return result
 
     return run
+
+
+def _forbid_nesting() -> None:
+    """Undo numba's permission for threads within threads: with it torch's attention takes 60 times as long.
+
+    Each small product within its parallel loop then starts threads of its own. OpenMP keeps the permission per thread, and
+    numba gives it to the one that calls first.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # no OpenMP in this torch, or not by that name
+        ctypes.CDLL(None).omp_set_max_active_levels(1)
 
 
 @_compiled

@@ -1,6 +1,8 @@
 """Solvers against float64 computations written down here and against llm-compressor."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -152,6 +154,24 @@ def test_the_compiled_loops_are_the_plain_one(loop, pattern):
     assert torch.equal(mask, other_mask)
     assert torch.allclose(errors, expected, atol=1e-5) and torch.allclose(one, other, atol=1e-5)
     assert (one[mask] == 0).all()
+
+
+def test_compiled_loops_leave_torch_without_threads_within_threads():
+    """numba's start of OpenMP allows them, and torch's attention then starts a team of threads for each small product."""
+    code = """
+import ctypes, sys, torch
+openmp = ctypes.CDLL(None)
+if not hasattr(openmp, "omp_get_max_active_levels"):
+    sys.exit("no OpenMP")
+torch.set_num_threads(2)
+from racviz.pruning.sweep import transposed
+assert torch.equal(transposed(torch.arange(6.0).reshape(2, 3)), torch.arange(6.0).reshape(2, 3).T)
+print(openmp.omp_get_max_active_levels(), torch.get_num_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if "no OpenMP" in done.stderr:
+        pytest.skip("torch has no OpenMP library here whose settings can be read")
+    assert done.stdout.split() == ["1", "2"], done.stderr
 
 
 @pytest.mark.parametrize("size", [1, 5, 64, 65, 300, 700])
