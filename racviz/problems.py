@@ -334,7 +334,7 @@ def _one(value: Any, column: str, where: str) -> str:
 
 
 def _embedded(domain: str, split: str, limit: int | None) -> list[Problem]:
-    shipped = list(read_jsonl(resource(f"data/problems/{domain}-{split}.jsonl")))
+    shipped = list(itertools.islice(read_jsonl(resource(f"data/problems/{domain}-{split}.jsonl")), limit))
     if limit is None or limit <= len(shipped):
         return shipped[:limit]
     if split == "test":

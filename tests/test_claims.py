@@ -32,7 +32,7 @@ def study(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("claims")
     return rv.Study(
-        problems=32, sources=("prompt", "rac"), sparsities=(0.5, CLAIMED_AT), run=str(folder / "run"), store=Store(folder / "cache"),
+        problems=32, sources=("prompt", "rac"), sparsities=(0.5, CLAIMED_AT), calibration_tokens=16_384, run=str(folder / "run"), store=Store(folder / "cache"),
         progress=False,
     )  # fmt: skip
 

@@ -48,8 +48,8 @@ def test_every_direct_dependency_is_pinned_within_its_specifier(name):
     assert DIRECT[name].specifier.contains(pin[2:], prereleases=True)
 
 
-def test_nothing_else_is_pinned():
-    assert sorted(PINS) == sorted(DIRECT)
+def test_nothing_else_is_pinned_but_what_nbformat_imports():
+    assert sorted(PINS) == sorted([*DIRECT, "jsonschema"])
 
 
 @pytest.mark.parametrize("name", sorted([*BASE, "vllm", "datasets", "accelerate"]))

@@ -118,7 +118,7 @@ def test_a_worker_that_dies_loses_its_own_cell_only(grid, tmp_path, monkeypatch)
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if os.environ.get('DIES'):\n"
+        "if os.environ.get('DIES') and any('spawn_main' in part for part in sys.orig_argv):\n"
         "    import builtins\n"
         "    from racviz.study import Study\n"
         "    real = Study.row\n"
@@ -137,7 +137,7 @@ def test_a_worker_that_dies_loses_its_own_cell_only(grid, tmp_path, monkeypatch)
 
 HOOK = """
 import os, sys
-if os.environ.get("HOOKED"):
+if os.environ.get("HOOKED") and any("spawn_main" in part for part in sys.orig_argv):  # a worker, no other process
     import errno, pathlib, time
     from racviz.study import Study
     real = Study.row

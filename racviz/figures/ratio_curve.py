@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from scipy import stats
+from scipy.special import stdtrit
 
 from racviz.errors import check
 from racviz.figures.grid import Grid, build_grid
@@ -61,7 +61,7 @@ def position_summary(grid: Grid) -> dict[str, np.ndarray]:
     some = np.maximum(n, 1)
     mean = np.nansum(logs, axis=0) / some
     variance = np.nansum((logs - mean) ** 2, axis=0) / np.maximum(n - 1, 1)
-    half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * np.sqrt(variance / some)
+    half = stdtrit(np.maximum(n - 1, 1), 0.975) * np.sqrt(variance / some)
     x = grid.x0 + grid.width * np.arange(len(n))
     return {"x": x, "mean": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half), "n": n}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import bdtr, stdtr
 
 from racviz.errors import DataError, ParameterError, check, unknown
 
@@ -242,12 +242,12 @@ def _p_value(gap: np.ndarray, difference: float, se: float) -> tuple[float, str]
         return sign_test(int((gap > 0).sum()), int((gap < 0).sum())), "McNemar's exact test"
     if len(gap) < 2 or se == 0:
         return sign_test(int((gap > 0).sum()), int((gap < 0).sum())), "sign test"
-    return float(2 * stats.t.sf(abs(difference) / se, len(gap) - 1)), "paired t-test"
+    return float(2 * stdtr(len(gap) - 1, -abs(difference) / se)), "paired t-test"
 
 
 def sign_test(more: int, fewer: int) -> float:
     """The exact two-sided p that either sign is as likely; of right against wrong answers it is McNemar's test."""
-    return float(stats.binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
+    return min(1.0, 2 * float(bdtr(min(more, fewer), more + fewer, 0.5)))
 
 
 def holm(p_values: Iterable[float]) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from racviz.errors import DataError
 from racviz.statistics.estimates import FEWEST_PROBLEMS, Interval, bootstrap_interval, bootstrap_ratio, cell_of, thought_lengths
@@ -47,7 +47,7 @@ def over_seeds(found: Interval, each: np.ndarray) -> Interval:
     """
     if len(each) < 2:
         return replace(found, low=float("nan"), high=float("nan"))
-    half = stats.t.ppf((1 + found.level) / 2, len(each) - 1) * each.std(ddof=1) / np.sqrt(len(each))
+    half = stdtrit(len(each) - 1, (1 + found.level) / 2) * each.std(ddof=1) / np.sqrt(len(each))
     return replace(found, low=min(found.low, each.mean() - half), high=max(found.high, each.mean() + half))
 
 

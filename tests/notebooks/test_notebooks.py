@@ -101,6 +101,8 @@ def made(tmp_path_factory):
                 "solvers": {"methods": ["sparsegpt", "sparsegpt+refit"], "mode": "one-pass"},
                 "table1_math": {"models": ["tiny-reasoner", "tiny-reasoner-small"], "timing_problems": 1},
                 "table2_code": {"samples": 2, "timing_problems": 0},
+                "table3_on_off_policy": {"trace_sources": ["own", "teacher", "tiny-reasoner-small"]},
+                "table4_semi_structured": {"depths": [[1], [1, 2, 3]]},
                 "table5_decode_budget": {"budgets": [32, 64], "timing_problems": 1},
                 "calibration_budget": {"token_counts": [1024, 2048], "trace_caps": [32, 64]},
                 "seeds": {"seeds": [0, 1], "claims": [0.6], "methods": ["wanda"]},
