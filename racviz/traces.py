@@ -192,7 +192,7 @@ def complete(
         opened(loaded, backend) as running,
         progress_bar(total=len(requests), desc="generate", unit="row", shown=progress) as bar,
     ):
-        size = batch_size if running.backend is None else max(1, len(requests))
+        size = batch_size if running.by_batch else max(1, len(requests))
         order = sorted(
             range(len(requests)), key=lambda k: -len(requests[k].prompt_ids)
         )  # rows of about one length, longest first
@@ -205,7 +205,7 @@ def complete(
                 "backend": backend_key(running.name),
                 "requests": [asdict(r) for r in batch],
             }
-            journal = Journal(store, parts if running.backend is not None else None, loaded)
+            journal = Journal(store, None if running.by_batch else parts, loaded)
 
             def run(batch=batch, journal=journal) -> list[Completion]:
                 with journal:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz.calibration import DECODE, PROMPT, SOURCES, CalibrationSet, calibration_set
+from racviz.calibration import CalibrationSet, calibration_set
 from racviz.errors import DataError, NumericalError, ParameterError
 from racviz.models import tokenizer_fingerprint
 from racviz.problems import Problem, load_problems
 from racviz.prompting import render_prompt
+from racviz.sources import DECODE, PROMPT, SOURCES
 from racviz.texts import generic_texts, load_texts
 from racviz.traces import Trace, Traces
 

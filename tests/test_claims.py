@@ -32,8 +32,8 @@ def study(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("claims")
     return rv.Study(
-        problems=32, sources=("prompt", "rac"), sparsities=(0.5, CLAIMED_AT), calibration_tokens=16_384, run=str(folder / "run"), store=Store(folder / "cache"),
-        progress=False,
+        problems=32, sources=("prompt", "rac"), sparsities=(0.5, CLAIMED_AT), calibration_tokens=16_384,
+        run=str(folder / "run"), store=Store(folder / "cache"), progress=False,
     )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from racviz import models as room
 from racviz.calibration import calibration_set
 from racviz.errors import DataError, NumericalError, ParameterError, StorageError
+from racviz.formats import EMBEDDED
 from racviz.generation import Sampling
-from racviz.models import EMBEDDED, load_model, tokenizer_fingerprint
+from racviz.models import load_model, tokenizer_fingerprint
 from racviz.problems import load_problems
 from racviz.prompting import PLAIN, ThinkingFormat, render_prompt
 from racviz.pruning import prune

@@ -121,6 +121,19 @@ def generate(loaded, requests: Sequence[Request], sampling: Sampling, batch_size
                 yield from _generate_batch(loaded, together, sampling)
 
 
+class Here:
+    """The loaded model itself, on its device, as a backend."""
+
+    def __init__(self, loaded, settings: None = None) -> None:
+        self.loaded = loaded
+
+    def run(self, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
+        return generate(self.loaded, requests, sampling, batch_size)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
 def positions_of(mask: torch.Tensor) -> torch.Tensor:
     """Positions `[B, T]` of left-padded rows, each counted from its first token."""
     return (mask.cumsum(1) - 1).clamp(min=0)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from racviz.calibration import DECODE, PROMPT, CalibrationSet
+from racviz.calibration import CalibrationSet
 from racviz.errors import DataError, NumericalError, ParameterError, unknown
 from racviz.files import regular_file
 from racviz.models import LoadedModel
@@ -20,6 +20,7 @@ from racviz.pruning.blocks import Scope, decoder_blocks, full_precision
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block, visiting
 from racviz.schemas import MomentsLabel, checked, loaded_json
+from racviz.sources import DECODE, PROMPT
 from racviz.threads import sized_threads
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}

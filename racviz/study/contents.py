@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from racviz.errors import check
-from racviz.models import EMBEDDED
+from racviz.formats import EMBEDDED
 from racviz.study import Study
 from racviz.study.parameters import tell_apart
 

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from racviz.errors import check
+from racviz.generation import kind_of
 from racviz.processes import end_with_parent
 from racviz.store import Store
 from racviz.study.parameters import as_parameters
@@ -44,7 +45,7 @@ def processes_for(study: Any, calls: int) -> int:
     That is: a model too large for one thread, a backend that has processes of its own, a process that is itself one of
     several, a machine with a single core or with too little memory.
     """
-    if study.backend != "hf" or multiprocessing.parent_process() is not None or not small_on_a_cpu(study.dense):
+    if not kind_of(study.backend).by_batch or multiprocessing.parent_process() is not None or not small_on_a_cpu(study.dense):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     room = available_memory() // MEMORY
