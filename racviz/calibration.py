@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from racviz.conformance import check_tokens
-from racviz.errors import DataError, NumericalError, ParameterError, check
+from racviz.exceptions import DataError, NumericalError, ParameterError, check
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.models.conformance import check_tokens
 from racviz.problems import Problem
-from racviz.schemas import CALIBRATION, CalibrationLabel, wrong
 from racviz.sources import DECODE, SOURCES, Material
+from racviz.store.kinds import CALIBRATION, CalibrationLabel
+from racviz.store.schemas import wrong
 from racviz.traces import Traces, read_parquet, write_parquet
 
 

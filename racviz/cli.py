@@ -7,7 +7,7 @@ import typer
 
 from racviz.cli_runs import cache, demo, explore, report, results, sweep
 from racviz.console import Commands, ready, told, writable
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.printable import message
 
 app = typer.Typer(
@@ -151,9 +151,9 @@ def prune(
     """Prune a model in one shot and save an ordinary Hugging Face checkpoint."""
     import racviz as rv
     from racviz.problems import is_hub
+    from racviz.problems.texts import load_texts
     from racviz.pruning import Pattern, Scope, solver_named
     from racviz.sources import SOURCES
-    from racviz.texts import load_texts
 
     try:
         chosen = tuple(int(part) for part in thirds.split(","))

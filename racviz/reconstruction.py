@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
-from racviz.conformance import check_length, check_right_padding, check_tokens, pad_id
-from racviz.errors import DataError, NumericalError, OverlapError, ParameterError, check, unknown
+from racviz.exceptions import DataError, NumericalError, OverlapError, ParameterError, check, unknown
 from racviz.metrics import METRICS, Metric
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.models.architecture import length_switch
+from racviz.models.conformance import check_length, check_right_padding, check_tokens, pad_id
+from racviz.processes.threads import sized_threads
 from racviz.progress import progress_bar
 from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.linear import relative_error
 from racviz.pruning.moments import moments_by_block
 from racviz.pruning.stream import batch_tokens_on, batches_by_length
-from racviz.schemas import ERRORS, ErrorsLabel
 from racviz.sources import DECODE, PROMPT
-from racviz.threads import sized_threads
+from racviz.store.kinds import ERRORS, ErrorsLabel
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
 
 

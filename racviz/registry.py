@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from racviz.errors import DataError, reason_of, unknown
+from racviz.exceptions import DataError, reason_of, unknown
 
 
 class Registry(Mapping[str, Any]):

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from racviz.errors import check
+from racviz.exceptions import check
+from racviz.problems.texts import generic_texts
 from racviz.registry import Registry
-from racviz.texts import generic_texts
 
 PROMPT, DECODE = 0, 1
 """The phases of tokens."""

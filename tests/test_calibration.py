@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racviz.calibration import CalibrationSet, calibration_set
-from racviz.errors import DataError, NumericalError, ParameterError
+from racviz.exceptions import DataError, NumericalError, ParameterError
 from racviz.models import tokenizer_fingerprint
 from racviz.problems import Problem, load_problems
+from racviz.problems.texts import generic_texts, load_texts
 from racviz.prompting import render_prompt
 from racviz.sources import DECODE, PROMPT, SOURCES
-from racviz.texts import generic_texts, load_texts
 from racviz.traces import Trace, Traces
 
 TEXTS = ["A statement is executed. " * 30, "", "An expression is evaluated: 1 + 2. " * 20, "漢字 🙂", "x"]

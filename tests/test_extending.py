@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import racviz as rv
 from racviz import registry
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.metrics import METRICS
 from racviz.registry import Registry
 from racviz.sources import SOURCES
@@ -118,7 +118,18 @@ def test_on_the_command_line(installed, archive, tmp_path, monkeypatch):
         "--out",
         "rollouts.parquet",
     )
-    racviz("errors", archive, "--pruned", "x=pruned", "--rollouts", "rollouts.parquet", "--metric", "cosine", "--out", "errors.parquet")
+    racviz(
+        "errors",
+        archive,
+        "--pruned",
+        "x=pruned",
+        "--rollouts",
+        "rollouts.parquet",
+        "--metric",
+        "cosine",
+        "--out",
+        "errors.parquet",
+    )
     assert rv.ReconstructionErrors.load("errors.parquet").label["metric"] == "cosine"
 
 

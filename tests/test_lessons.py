@@ -13,7 +13,7 @@ import torch
 
 import racviz as rv
 from racviz import lessons
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.lessons import leaderboard
 from racviz.lessons.leaderboard import BASELINE, Leaderboard, check_solver, standings
 from racviz.lessons.quiz import quiz_widget

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError, ParameterError, RacvizError
+from racviz.exceptions import DataError, ParameterError, RacvizError
 from racviz.explorer import manifests
 from racviz.explorer.columns import columns_of, label_of
 from racviz.explorer.folders import folder_files

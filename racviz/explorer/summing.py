@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.explorer.columns import numbers
 from racviz.explorer.sums import save, sealed, write_sums
 from racviz.metrics import metric_of

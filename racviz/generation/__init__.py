@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from racviz.errors import DataError, GenerationError, ParameterError, check, unknown
+from racviz.exceptions import DataError, GenerationError, ParameterError, check, unknown
 from racviz.registry import Registry, imported
 
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -234,7 +234,7 @@ def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling, her
 
     here: by transformers, which would go on beyond the context; vLLM refuses that itself.
     """
-    from racviz.conformance import check_tokens
+    from racviz.models.conformance import check_tokens
 
     for request in requests:
         if not request.prompt_ids:

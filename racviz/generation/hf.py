@@ -18,11 +18,11 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from racviz.architecture import end_ids
-from racviz.conformance import pad_id, rows_may_be_padded
-from racviz.errors import NumericalError
+from racviz.exceptions import NumericalError
 from racviz.generation import Completion, Request, Sampling
-from racviz.threads import threads_for, using_threads
+from racviz.models.architecture import end_ids
+from racviz.models.conformance import pad_id, rows_may_be_padded
+from racviz.processes.threads import threads_for, using_threads
 
 HEAD = 256
 

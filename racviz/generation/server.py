@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from racviz.errors import GenerationError, ParameterError, check
+from racviz.exceptions import GenerationError, ParameterError, check
 from racviz.generation import BackendKind, Completion, Request, Sampling, completion_of
 from racviz.printable import message
 

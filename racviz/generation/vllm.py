@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import GenerationError, ParameterError, check
+from racviz.exceptions import GenerationError, ParameterError, check
 from racviz.generation import BackendKind, Completion, Request, Sampling, completion_of
 
 WORKER = Path(__file__).with_name("vllm_worker.py")

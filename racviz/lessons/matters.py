@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from racviz.errors import DataError, NumericalError, check, unknown
+from racviz.exceptions import DataError, NumericalError, check, unknown
 from racviz.figures.theme import FONT, INK, SPARE, finish, legend_name, source_colour, source_symbol
 from racviz.figures.tokens import Html
 from racviz.sources import SOURCES

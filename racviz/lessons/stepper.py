@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import NumericalError, check
+from racviz.exceptions import NumericalError, check
 from racviz.figures.theme import FAINT, INK, RATIO_SCALE, finish, panels
 from racviz.lessons.matters import DAMPING, error_of
 from racviz.sources import SOURCES

@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from racviz.errors import RacvizError
+from racviz.exceptions import RacvizError
 from racviz.play import showing
 from racviz.play.answers import Answers, answers_of
 from racviz.play.asking import Asking

@@ -13,15 +13,16 @@ import torch
 from torch import nn
 
 from racviz.calibration import CalibrationSet
-from racviz.errors import DataError, NumericalError, ParameterError, unknown
-from racviz.files import regular_file
+from racviz.exceptions import DataError, NumericalError, ParameterError, unknown
 from racviz.models import LoadedModel
+from racviz.processes.threads import sized_threads
 from racviz.pruning.blocks import Scope, decoder_blocks, full_precision
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block, visiting
-from racviz.schemas import MomentsLabel, checked, loaded_json
 from racviz.sources import DECODE, PROMPT
-from racviz.threads import sized_threads
+from racviz.store.files import regular_file
+from racviz.store.kinds import MomentsLabel
+from racviz.store.schemas import checked, loaded_json
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 

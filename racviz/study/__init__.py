@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from racviz.errors import ParameterError, StorageError, unknown
+from racviz.exceptions import ParameterError, StorageError, unknown
 from racviz.printable import placeless
 from racviz.sources import needing
 from racviz.store import key_of, write_text

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import ParameterError, check, unknown
+from racviz.exceptions import ParameterError, check, unknown
 from racviz.generation import Sampling, check_backend
 from racviz.interchange import is_traces
 from racviz.models import DTYPES
 from racviz.printable import holds_secret, placeless
 from racviz.problems import DOMAINS
+from racviz.problems.tables import Table
 from racviz.pruning import MODES, Pattern, Scope, solver_named
 from racviz.pruning.allocation import ALLOCATIONS
 from racviz.sources import SOURCES, needing
 from racviz.store import Store
-from racviz.tables import Table
 
 
 @dataclass(frozen=True)

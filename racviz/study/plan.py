@@ -7,11 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from racviz.architecture import auto_class
 from racviz.calibration import CalibrationSet
-from racviz.checkpoints import check_checkpoint
-from racviz.errors import DataError, RacvizError, check, unknown
-from racviz.formats import locate
+from racviz.exceptions import DataError, RacvizError, check, unknown
 from racviz.generation import check_backend
 from racviz.generation.server import Client, Server
 from racviz.generation.vllm import Vllm
@@ -20,7 +17,11 @@ from racviz.grading.sandbox import run_program
 from racviz.grading.showing import key_lines
 from racviz.interchange import import_traces, is_traces
 from racviz.models import DTYPES, LoadedModel, check_device, provenance_of, tokenizer_fingerprint
+from racviz.models.architecture import auto_class
+from racviz.models.checkpoints import check_checkpoint
+from racviz.models.formats import locate
 from racviz.problems import DOMAINS, Problem, ProblemSet, is_hub, load_problems
+from racviz.problems.texts import load_texts
 from racviz.prompting import thinking_format
 from racviz.pruning import Pattern, Scope
 from racviz.pruning.blocks import read_columns
@@ -30,7 +31,6 @@ from racviz.study import Study, check_timing
 from racviz.study.contents import COMPARING, answering, parts_of
 from racviz.study.expected import Expectation, Step, cards, size_text, time_text
 from racviz.study.steps import TEACHER
-from racviz.texts import load_texts
 from racviz.tiny.teacher import teacher_of
 
 MACHINES = {

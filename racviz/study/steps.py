@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from racviz.calibration import CalibrationSet, calibration_set
-from racviz.errors import NotInStore, ParameterError
 from racviz.evaluation import Evaluation, evaluate
+from racviz.exceptions import NotInStore, ParameterError
 from racviz.generation import Sampling, backend_key, kind_of, opened
 from racviz.grading import refuse_ungradable
 from racviz.interchange import import_traces, is_traces
@@ -17,6 +17,8 @@ from racviz.interchange.reading import is_own
 from racviz.models import LoadedModel, load_model
 from racviz.printable import placeless
 from racviz.problems import ProblemSet, load_problems
+from racviz.problems.texts import load_texts
+from racviz.processes.threads import small_on_a_cpu
 from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
 from racviz.pruning.blocks import decoder_blocks, read_columns
@@ -24,8 +26,6 @@ from racviz.reconstruction import ReconstructionErrors, layerwise_errors, recons
 from racviz.sources import SOURCES
 from racviz.store import atomic, hash_file, key_of
 from racviz.study.parameters import Parameters
-from racviz.texts import load_texts
-from racviz.threads import small_on_a_cpu
 from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
 
 CHUNK, LARGEST = 64, 1024

@@ -1,6 +1,6 @@
 """The solvers, by name. A new one is a file and a line: in SOLVERS, or an entry point of the group `racviz.solvers`."""
 
-from racviz.errors import ParameterError, unknown
+from racviz.exceptions import ParameterError, unknown
 from racviz.pruning.interface import Solver
 from racviz.pruning.solvers.alps import alps
 from racviz.pruning.solvers.magnitude import magnitude

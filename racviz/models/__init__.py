@@ -15,15 +15,16 @@ from typing import Any
 
 import torch
 
-from racviz.architecture import auto_class, check_decoder, check_ends, context_of, length_switch
-from racviz.checkpoints import any_generation_config, check_checkpoint, check_unused
-from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, reason_of
-from racviz.files import INCOMPLETE, is_regular
-from racviz.formats import EMBEDDED, locate
+from racviz.exceptions import DataError, NumericalError, ParameterError, RacvizError, check, reason_of
+from racviz.models.architecture import auto_class, check_decoder, check_ends, context_of, length_switch
+from racviz.models.checkpoints import any_generation_config, check_checkpoint, check_unused
+from racviz.models.formats import EMBEDDED, locate
 from racviz.printable import placeless
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
-from racviz.schemas import Provenance, checked, loaded_json
 from racviz.store import atomic_files, explained, hash_file, read_text, regular_file, write_text
+from racviz.store.files import INCOMPLETE, is_regular
+from racviz.store.kinds import Provenance
+from racviz.store.schemas import checked, loaded_json
 
 STALE = ("model*.safetensors*", "racviz_report.csv", "chat_template.jinja", "generation_config.json")
 """Files of a checkpoint that was saved in a folder before: transformers would load them with the new one."""
@@ -49,7 +50,7 @@ class LoadedModel:
     remote_code: bool = False
     """Whether it was loaded with trust_remote_code."""
     trials: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Results of the trials of `racviz.conformance`, each made when first asked for."""
+    """Results of the trials of `racviz.models.conformance`, each made when first asked for."""
 
     @property
     def device(self) -> torch.device:

@@ -1,6 +1,6 @@
 """The formats of models: where the checkpoint behind a name lies, or is made.
 
-A format of one's own is a `Format` and one line: in FORMATS, or an entry point of the group `racviz.formats`.
+A format of one's own is a `Format` and one line: in FORMATS, or an entry point of the group `racviz.models.formats`.
 """
 
 import os
@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from racviz import hub, smollm2
-from racviz.checkpoints import gguf
-from racviz.errors import DataError, ParameterError, unknown
+from racviz import hub
+from racviz.exceptions import DataError, ParameterError, unknown
+from racviz.models import smollm2
+from racviz.models.checkpoints import gguf
 from racviz.registry import Registry
 from racviz.store import resource
 
@@ -51,7 +52,7 @@ def _packaged_smollm2(wanted: Wanted) -> tuple[Path, str]:
 
 FORMATS = Registry(
     "model",
-    "racviz.formats",
+    "racviz.models.formats",
     {
         "embedded": Format(EMBEDDED.__contains__, lambda wanted: (resource(f"data/models/{wanted.name}"), None)),
         "smollm2": Format(SMOLLM2.__eq__, _packaged_smollm2),
