@@ -78,7 +78,8 @@ def measure(model: str, data: Path | None) -> list[dict]:
 
 def steps_of(cache: Path):
     """A row an artefact: which step, its seconds without those of the artefacts that were made meanwhile, and what went into it."""
-    from racviz.traces import Traces, read_parquet
+    from racviz.store.parquet import read_parquet
+    from racviz.traces import Traces
 
     manifests = [json.loads(path.read_text()) | {"folder": path.parent} for path in cache.glob("*/*/manifest.json")]
     by_kind = {kind: [m for m in manifests if m["kind"] == kind] for kind in {m["kind"] for m in manifests}}
@@ -90,7 +91,7 @@ def steps_of(cache: Path):
                    mean=round(sum(lengths) / len(lengths), 1), longest=max(lengths), tokens=sum(lengths))  # fmt: skip
     rollouts = max((Traces.load(m["folder"] / "data.parquet") for m in by_kind["traces"]
                     if m["parameters"]["sampling"]["temperature"] == 0), key=len)  # fmt: skip
-    tokens = sum(len(t.prompt_ids) + len(t.output_ids) for t in rollouts)
+    tokens = sum(map(len, rollouts))
     for m in by_kind["checkpoints"]:
         report = m["folder"] / "checkpoint" / "racviz.json"
         calibration = json.loads(report.read_text())["calibration"]

@@ -18,8 +18,9 @@ from racviz.models.conformance import check_tokens
 from racviz.problems import Problem
 from racviz.sources import DECODE, SOURCES, Material
 from racviz.store.kinds import CALIBRATION, CalibrationLabel
+from racviz.store.parquet import read_parquet, write_parquet
 from racviz.store.schemas import wrong
-from racviz.traces import Traces, read_parquet, write_parquet
+from racviz.traces import Traces
 
 
 @dataclass(frozen=True)

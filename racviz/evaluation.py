@@ -22,7 +22,8 @@ from racviz.reconstruction import refuse_overlap
 from racviz.statistics import pass_at_k, standard_error
 from racviz.store import Store
 from racviz.store.kinds import EVALUATION, EvaluationLabel
-from racviz.traces import generate_traces, read_parquet, write_parquet
+from racviz.store.parquet import read_parquet, write_parquet
+from racviz.traces import generate_traces
 
 
 @dataclass(frozen=True)

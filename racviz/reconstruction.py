@@ -24,9 +24,9 @@ from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.linear import relative_error
 from racviz.pruning.moments import moments_by_block
 from racviz.pruning.stream import batch_tokens_on, batches_by_length
-from racviz.sources import DECODE, PROMPT
 from racviz.store.kinds import ERRORS, ErrorsLabel
-from racviz.traces import Trace, Traces, read_parquet, write_parquet
+from racviz.store.parquet import read_parquet, write_parquet
+from racviz.traces import Trace, Traces
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def reconstruction_errors(
     _check_rollouts(dense, rollouts)
     check_right_padding(dense)
     batch_tokens = batch_tokens or batch_tokens_on(dense.device)
-    lengths = [len(t.prompt_ids) + len(t.output_ids) for t in rollouts]
+    lengths = list(map(len, rollouts))
     batches = list(batches_by_length(lengths, batch_tokens, length_switch(dense.model.config)))
     pieces: dict[int, dict[str, np.ndarray]] = {k: {} for k in range(len(rollouts))}
     labels: dict[str, dict[str, Any]] = {}
@@ -158,8 +158,8 @@ def _check_rollouts(dense: LoadedModel, rollouts: Traces) -> None:
     """Raise DataError for a rollout that the dense model cannot read: a token that it does not embed, or more than its context."""
     for trace in rollouts:
         where = f"the rollout of problem {trace.problem_id!r}"
-        check_tokens(dense, [*trace.prompt_ids, *trace.output_ids], where)
-        check_length(dense, len(trace.prompt_ids) + len(trace.output_ids), where)
+        check_tokens(dense, trace.ids, where)
+        check_length(dense, len(trace), where)
 
 
 def _shared_label(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -175,11 +175,11 @@ def _shared_label(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _padded(traces: list[Trace], loaded: LoadedModel) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded ids `[B, T]` and the mask of real tokens; causal attention never sees the padding."""
-    longest = max(len(t.prompt_ids) + len(t.output_ids) for t in traces)
+    longest = max(map(len, traces))
     ids = torch.full((len(traces), longest), pad_id(loaded), dtype=torch.long)
     mask = torch.zeros((len(traces), longest), dtype=torch.bool)
     for row, trace in enumerate(traces):
-        whole = torch.tensor([*trace.prompt_ids, *trace.output_ids])
+        whole = torch.tensor(trace.ids)
         ids[row, : len(whole)], mask[row, : len(whole)] = whole, True
     return ids.to(loaded.device), mask.to(loaded.device)
 
@@ -203,8 +203,8 @@ def _frame(dense: LoadedModel, rollouts: Traces, pieces: dict[int, dict[str, np.
 
     frames = []
     for k, trace in enumerate(rollouts):
-        whole = np.array([*trace.prompt_ids, *trace.output_ids], dtype=np.int32)
-        phase = np.where(np.arange(len(whole)) < len(trace.prompt_ids), "prompt", "decode")
+        whole = np.array(trace.ids, dtype=np.int32)
+        phase = np.where(np.arange(len(whole)) < trace.boundary, "prompt", "decode")
         values = {name: column.astype(np.float32) for name, column in pieces[k].items()}
         problem = trace.problem_id if trace.sample == 0 else f"{trace.problem_id} #{trace.sample}"
         frames.append(
@@ -220,8 +220,8 @@ def _frame(dense: LoadedModel, rollouts: Traces, pieces: dict[int, dict[str, np.
 
 def rollouts_as_calibration(rollouts: Traces) -> CalibrationSet:
     """The rollouts as token sequences with phases, whole."""
-    sequences = [np.array([*t.prompt_ids, *t.output_ids], dtype=np.int32) for t in rollouts]
-    phases = [np.array([PROMPT] * len(t.prompt_ids) + [DECODE] * len(t.output_ids), dtype=np.uint8) for t in rollouts]
+    sequences = [np.array(t.ids, dtype=np.int32) for t in rollouts]
+    phases = [np.array(t.phases, dtype=np.uint8) for t in rollouts]
     return CalibrationSet("rollouts", sequences, phases, [np.ones(len(s), dtype=np.float32) for s in sequences])
 
 

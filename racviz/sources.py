@@ -67,8 +67,7 @@ def rendered_prompts(material: Material) -> Iterator[Row]:
 def prompts_with_traces(material: Material) -> Iterator[Row]:
     """Each prompt with its trace: RAC (arXiv 2509.12464, Algorithm 1)."""
     for trace in material.traces:
-        phases = [PROMPT] * len(trace.prompt_ids) + [DECODE] * len(trace.output_ids)
-        yield [*trace.prompt_ids, *trace.output_ids], phases, trace.content_hash
+        yield trace.ids, trace.phases, trace.content_hash
 
 
 def prompts_of_traces(material: Material) -> Iterator[Row]:

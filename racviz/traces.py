@@ -11,25 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from racviz.exceptions import DamagedArtefact, DataError, RacvizError, check
-from racviz.generation import Completion, Opened, Request, Sampling, backend_key, generate, opened
+from racviz.generation import Completion, Opened, Request, Sampling, backend_key, check_requests, opened
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.models.conformance import check_tokens
 from racviz.printable import placeless
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
-from racviz.store import Store, atomic, explained, is_regular, key_of, regular_file
+from racviz.sources import DECODE, PROMPT
+from racviz.store import Store, explained, is_regular, key_of
 from racviz.store.drafts import remove
 from racviz.store.kinds import COMPLETIONS, TRACES, JournalRow, TracesLabel
 from racviz.store.locks import share
+from racviz.store.parquet import read_parquet, write_parquet
 from racviz.store.schemas import (
-    ANY_COLUMNS,
-    Columns,
-    check_table,
     checked,
-    checked_label,
     loaded_json,
-    readable_columns,
-    shortened,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +36,7 @@ COLUMNS = ("problem_id", "sample", "prompt_ids", "output_ids", "finish_reason", 
 
 @dataclass(frozen=True)
 class Trace:
-    """One rollout: z = prompt_ids + output_ids; the boundary T_in is len(prompt_ids)."""
+    """One rollout: the token ids z = prompt, then output, and the boundary T_in between them."""
 
     problem_id: str
     sample: int
@@ -49,6 +45,25 @@ class Trace:
     finish_reason: str
     content_hash: str = ""
     """Of the problem, so that a model calibrated on the trace is not judged on the problem."""
+
+    @property
+    def ids(self) -> list[int]:
+        """The whole sequence z, prompt then output."""
+        return [*self.prompt_ids, *self.output_ids]
+
+    @property
+    def boundary(self) -> int:
+        """T_in, the number of prompt tokens: the position of the first output token."""
+        return len(self.prompt_ids)
+
+    @property
+    def phases(self) -> list[int]:
+        """The phase of each token of `ids`: PROMPT, then DECODE."""
+        return [PROMPT] * len(self.prompt_ids) + [DECODE] * len(self.output_ids)
+
+    def __len__(self) -> int:
+        """Tokens of prompt and output together."""
+        return len(self.prompt_ids) + len(self.output_ids)
 
 
 @dataclass(frozen=True)
@@ -109,35 +124,6 @@ class Traces(Sequence[Trace]):
         return cls(rows, meta.get("model", ""), meta.get("model_fingerprint", ""), meta["tokenizer"], meta.get("sampling", {}))
 
 
-def write_parquet(path: Path, frame, meta: dict[str, Any]) -> None:
-    """A frame with its labels in the file's own metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"racviz": json.dumps(placeless(meta)).encode()})
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-
-
-def read_parquet(path: Path, columns: Columns = ANY_COLUMNS, label: Any = dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A frame and its labels. Raises DataError for a file that is missing, no parquet, or not what the schemas of its columns and its
-    label say."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(regular_file(path))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is not a readable parquet file, or was cut off: {shortened(str(error))}") from error
-    check_table(table, columns, path)
-    meta = checked_label(table, label, path)
-    with readable_columns(path):
-        return table.to_pandas(), meta
-
-
 def generate_traces(
     loaded: LoadedModel, problems: Sequence[Problem], sampling: Sampling = Sampling(), *, samples: int = 1,
     backend: str | Opened = "hf", batch_size: int = 64, store: Store | None = None, progress: bool = True,
@@ -190,42 +176,58 @@ def complete(
         opened(loaded, backend) as running,
         progress_bar(total=len(requests), desc="generate", unit="row", shown=progress) as bar,
     ):
+        check_requests(loaded, requests, sampling, running.by_batch)
         size = batch_size if running.by_batch else max(1, len(requests))
-        order = sorted(
-            range(len(requests)), key=lambda k: -len(requests[k].prompt_ids)
-        )  # rows of about one length, longest first
+        order = sorted(range(len(requests)), key=lambda k: -len(requests[k].prompt_ids))  # rows of about one length
         for first in range(0, len(requests), size):
             chosen = order[first : first + size]
-            batch = [requests[k] for k in chosen]
-            parts = {
-                "model": loaded.fingerprint,
-                "sampling": sampling,
-                "backend": backend_key(running.name),
-                "requests": [asdict(r) for r in batch],
-            }
-            journal = Journal(store, None if running.by_batch else parts, loaded)
-
-            def run(batch=batch, journal=journal) -> list[Completion]:
-                with journal:
-                    rows = {k: row for k, row in journal.rows.items() if k < len(batch)}
-                    bar.update(len(rows))
-                    left = [k for k in range(len(batch)) if k not in rows]
-                    for index, completion in generate(loaded, [batch[k] for k in left], sampling, batch_size, running):
-                        rows[left[index]] = completion
-                        journal.add(left[index], completion)
-                        bar.update()
-                return [rows[k] for k in range(len(batch))]
-
-            if store is None:
-                made = run()
-            else:
-                before = bar.n
-                read = functools.partial(_read_batch, count=len(batch), loaded=loaded)
-                made = store.cached("batches", parts, lambda folder, run=run: _write_batch(folder, run()), read)
-                journal.remove()
-                bar.update(len(batch) - (bar.n - before))
-            results |= dict(zip(chosen, made, strict=True))
+            batch = _Batch(running, [requests[k] for k in chosen], sampling, batch_size, store, bar)
+            results |= dict(zip(chosen, batch.completed(), strict=True))
     return [results[k] for k in range(len(requests))]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Requests that are continued together, and read again once they are finished."""
+
+    running: Opened
+    requests: list[Request]
+    sampling: Sampling
+    batch_size: int
+    store: Store | None
+    bar: Any
+
+    def completed(self) -> list[Completion]:
+        """The completions in the order of the requests: out of the store, or made now and kept there."""
+        loaded = self.running.loaded
+        parts = {
+            "model": loaded.fingerprint,
+            "sampling": self.sampling,
+            "backend": backend_key(self.running.name),
+            "requests": [asdict(request) for request in self.requests],
+        }
+        journal = Journal(self.store, None if self.running.by_batch else parts, loaded)
+        if self.store is None:
+            return self._made(journal)
+        before = self.bar.n
+        read = functools.partial(_read_batch, count=len(self.requests), loaded=loaded)
+        made = self.store.cached("batches", parts, lambda folder: _write_batch(folder, self._made(journal)), read)
+        journal.remove()
+        self.bar.update(len(self.requests) - (self.bar.n - before))
+        return made
+
+    def _made(self, journal: "Journal") -> list[Completion]:
+        """Continue the requests whose rows the journal does not hold."""
+        with journal:
+            rows = {k: row for k, row in journal.rows.items() if k < len(self.requests)}
+            self.bar.update(len(rows))
+            left = [k for k in range(len(self.requests)) if k not in rows]
+            asked = [self.requests[k] for k in left]
+            for index, completion in self.running.backend.run(asked, self.sampling, self.batch_size) if asked else ():
+                rows[left[index]] = completion
+                journal.add(left[index], completion)
+                self.bar.update()
+        return [rows[k] for k in range(len(self.requests))]
 
 
 class Journal:

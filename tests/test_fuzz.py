@@ -32,10 +32,11 @@ from racviz.pruning.workspace import Workspace
 from racviz.reconstruction import ReconstructionErrors
 from racviz.results import read_results
 from racviz.store import Store
+from racviz.store.parquet import write_parquet
 from racviz.store.schemas import SHOWN
 from racviz.study import RESULT_COLUMNS
 from racviz.study.sweep import Book, studies_of
-from racviz.traces import Journal, Trace, Traces, write_parquet
+from racviz.traces import Journal, Trace, Traces
 
 EXAMPLES = int(os.environ.get("RACVIZ_FUZZ_EXAMPLES", "40"))
 fuzz = settings(

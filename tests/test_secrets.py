@@ -16,9 +16,9 @@ from racviz.explorer.manifests import is_embedded
 from racviz.models.formats import EMBEDDED, SMOLLM2
 from racviz.printable import RESERVED, placeless, redacted
 from racviz.results import latex_table, printable_table
+from racviz.store.parquet import read_parquet, write_parquet
 from racviz.study.parameters import parameter_names, refuse_secret, tell_apart
 from racviz.tiny.domains import DOMAINS
-from racviz.traces import read_parquet, write_parquet
 
 KEY = "very-secret-key"
 

@@ -153,7 +153,7 @@ run_all(study_in(Path({str(tmp_path)!r}), Path({str(tiny_folder)!r})))
 
 
 WORK = [
-    "racviz.generation.hf.choose", "racviz.traces.generate", "racviz.pruning.driver.prune_linear", "racviz.study.steps.prune",
+    "racviz.generation.hf.choose", "racviz.generation.hf.generate", "racviz.pruning.driver.prune_linear", "racviz.study.steps.prune",
     "racviz.study.steps.second_moments", "racviz.pruning.moments.run_block", "racviz.study.steps.reconstruction_errors",
     "racviz.reconstruction._states", "racviz.study.steps.layerwise_errors", "racviz.study.steps.evaluate",
     "racviz.study.steps.generate_traces",

@@ -145,9 +145,6 @@ class Opened:
         if hasattr(self.backend, "least"):
             self.backend.least = longest
 
-    def run(self, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
-        return self.backend.run(requests, sampling, batch_size)
-
 
 def kind_of(name: str) -> BackendKind:
     """The kind of a backend's name or address. Raises ParameterError for one that is unknown."""
@@ -225,11 +222,11 @@ def generate(
     check(batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
     if isinstance(backend, str):
         check_backend(backend)
-    _check_requests(loaded, requests, sampling, kind_of(backend if isinstance(backend, str) else backend.name).by_batch)
+    check_requests(loaded, requests, sampling, kind_of(backend if isinstance(backend, str) else backend.name).by_batch)
     return _generate(loaded, requests, sampling, batch_size, backend)
 
 
-def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling, here: bool) -> None:
+def check_requests(loaded, requests: Sequence[Request], sampling: Sampling, here: bool) -> None:
     """Raise DataError for a prompt that the model cannot read or continue so far, before any is continued.
 
     here: by transformers, which would go on beyond the context; vLLM refuses that itself.
@@ -251,4 +248,4 @@ def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling, her
 def _generate(loaded, requests, sampling, batch_size, backend) -> Iterator[tuple[int, Completion]]:
     with opened(loaded, backend) as running:
         if requests:
-            yield from running.run(requests, sampling, batch_size)
+            yield from running.backend.run(requests, sampling, batch_size)

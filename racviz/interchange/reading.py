@@ -242,9 +242,9 @@ def _own_file(path: Path, loaded: LoadedModel, model: str | None, own: bool, lim
     if model is not None and model != made.model:
         raise DataError(f"{path} holds no traces by {model!r}; it has some by {made.model}.")
     for number, trace in enumerate(made, 1):
-        check_tokens(loaded, [*trace.prompt_ids, *trace.output_ids], f"{path}, row {number},")
+        check_tokens(loaded, trace.ids, f"{path}, row {number},")
     by = {"model_fingerprint": loaded.fingerprint} if own else {}
-    before = [0, *itertools.accumulate(len(trace.prompt_ids) + len(trace.output_ids) for trace in made)]
+    before = [0, *itertools.accumulate(map(len, made))]
     enough = bisect.bisect_left(before, tokens or math.inf)
     rows, reader = made.rows[: min(limit or enough, enough)], Reader(loaded)
     thoughts = [reader.ids.holds_thought(trace.output_ids, trace.finish_reason) for trace in rows]

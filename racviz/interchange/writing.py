@@ -38,7 +38,7 @@ def export_traces(traces: Traces, path: str | Path, loaded: LoadedModel | None =
                 "tokenizer_fingerprint": traces.tokenizer,
             }
             if form == "ids":
-                row |= {"prompt_ids": t.prompt_ids, "output_ids": t.output_ids, "input_ids": [*t.prompt_ids, *t.output_ids]}
+                row |= {"prompt_ids": t.prompt_ids, "output_ids": t.output_ids, "input_ids": t.ids}
                 row |= {"num_prompt_tokens": len(t.prompt_ids), "num_decode_tokens": len(t.output_ids)}
             else:
                 row |= {"prompt": loaded.tokenizer.decode(t.prompt_ids)}

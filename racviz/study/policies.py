@@ -10,10 +10,11 @@ import torch
 from racviz.interchange import is_traces
 from racviz.models import LoadedModel
 from racviz.pruning import SecondMoments
+from racviz.store.parquet import read_parquet, write_parquet
 from racviz.study.parameters import tell_apart
 from racviz.study.steps import TEACHER
 from racviz.study.variants import shown, variant
-from racviz.traces import Trace, Traces, read_parquet, write_parquet
+from racviz.traces import Trace, Traces
 
 ENERGY = 0.9
 """The share of the second moment that its leading subspace holds."""
@@ -40,7 +41,7 @@ def kl_per_token(maker: LoadedModel, loaded: LoadedModel, traces: Traces, most: 
 
 def _log_probs(loaded: LoadedModel, trace: Trace) -> torch.Tensor:
     """`[output tokens, vocabulary]`: of every token in the place of each output token."""
-    ids = torch.tensor([[*trace.prompt_ids, *trace.output_ids]], device=loaded.device)
+    ids = torch.tensor([trace.ids], device=loaded.device)
     with torch.inference_mode():
         logits = loaded.model(ids, use_cache=False).logits[0, len(trace.prompt_ids) - 1 : -1]
         return torch.log_softmax(logits.float().cpu(), -1)

@@ -25,8 +25,9 @@ from racviz.pruning.blocks import decoder_blocks, read_columns
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
 from racviz.sources import SOURCES
 from racviz.store import atomic, hash_file, key_of
+from racviz.store.parquet import read_parquet, write_parquet
 from racviz.study.parameters import Parameters
-from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
+from racviz.traces import Traces, generate_traces
 
 CHUNK, LARGEST = 64, 1024
 """Problems traced at a time until there are enough calibration tokens. Backends that batch by themselves get twice as many each time, up
@@ -101,7 +102,7 @@ class Steps(Parameters):
                     ).save(folder / "data.parquet"), lambda folder: Traces.load(folder / "data.parquet"),
                 )  # fmt: skip
                 rows += made.rows
-                tokens += sum(min(self._window, len(t.prompt_ids) + len(t.output_ids)) for t in made)
+                tokens += sum(min(self._window, len(t)) for t in made)
                 count += len(chunk)
         return Traces(tuple(rows), made.model, made.model_fingerprint, made.tokenizer, made.sampling)
 
@@ -110,7 +111,7 @@ class Steps(Parameters):
         from racviz.tiny.teacher import teacher_traces
 
         rows: list = []
-        while sum(min(self._window, len(t.prompt_ids) + len(t.output_ids)) for t in rows) < self.calibration_tokens:
+        while sum(min(self._window, len(t)) for t in rows) < self.calibration_tokens:
             made = teacher_traces(self.dense, self.domain, len(rows), CHUNK, self.t_max)
             rows += made.rows
         return replace(made, rows=tuple(rows))

@@ -10,8 +10,8 @@ from racviz.evaluation import time_generation
 from racviz.exceptions import check
 from racviz.models import LoadedModel
 from racviz.processes.threads import threads_for
+from racviz.store.parquet import read_parquet, write_parquet
 from racviz.study.sharing import hand_over
-from racviz.traces import read_parquet, write_parquet
 
 ROUNDS = 2
 FAR = 0.25
