@@ -14,8 +14,9 @@ from scipy import stats
 from racviz import figures
 from racviz.exceptions import DataError, ParameterError
 from racviz.figures.heatmap import colour_limit, times, visible
-from racviz.figures.theme import GREY, RATIO_SCALE, SOURCES, caption, source_colour
+from racviz.figures.theme import GREY, RATIO_SCALE, caption, source_colour
 from racviz.figures.tokens import ratio_colour
+from racviz.sources import SOURCES
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -316,7 +317,9 @@ class TestRuntime:
         np.testing.assert_allclose(rac[1].y, results[results.source == "rac"].tokens / 60)
         dense = [trace for trace in figure.data if trace.name == "dense"]
         assert len(dense) == 3 and dense[1].y[0] == dense[1].y[1] == results[results.source == "dense"].tokens.item() / 60
-        assert rac[0].line.color == SOURCES["rac"] and "16 problems" in texts(figure) and "n = 30 problems" in texts(figure)
+        assert (
+            rac[0].line.color == SOURCES["rac"].colour and "16 problems" in texts(figure) and "n = 30 problems" in texts(figure)
+        )
 
     def test_without_a_timing_pass(self):
         for results in (make_results(minutes=False), make_results().drop(columns="minutes")):
@@ -370,9 +373,8 @@ class TestLengths:
 
 class TestTheme:
     def test_sources_keep_their_colours(self):
-        assert len(set(SOURCES.values())) == len(SOURCES) and source_colour("mine") == source_colour("mine") != source_colour(
-            "rac"
-        )
+        assert len({source.colour for source in SOURCES.values()}) == len(SOURCES)
+        assert source_colour("mine") == source_colour("mine") != source_colour("rac")
 
     def test_caption_names_what_it_was_made_from(self):
         label = {"model": "tiny", "domain": "arithmetic", "method": "sparsegpt", "sparsity": 0.5, "mode": "one-pass", "seed": 0}

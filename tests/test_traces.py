@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz import traces as room
 from racviz.exceptions import DataError, ParameterError, StorageError
 from racviz.generation import Sampling
+from racviz.generation import hf as room
 from racviz.models import tokenizer_fingerprint
 from racviz.problems import Problem, load_problems
 from racviz.prompting import render_prompt
+from racviz.store.parquet import write_parquet
 from racviz.traces import COLUMNS, Trace, Traces, generate_traces
 
 SAMPLING = Sampling(max_new_tokens=12, temperature=0.9, top_p=0.95, seed=1)
@@ -134,7 +135,7 @@ def test_the_file_is_plain_parquet(tiny, problems, tmp_path):
 
 def test_a_file_of_somebody_else_s_traces_needs_no_content_hash(tiny, problems, tmp_path):
     made = traces_of(tiny, problems[:2])
-    room.write_parquet(tmp_path / "t.parquet", made.to_frame().drop(columns="content_hash"), {"tokenizer": made.tokenizer})
+    write_parquet(tmp_path / "t.parquet", made.to_frame().drop(columns="content_hash"), {"tokenizer": made.tokenizer})
     again = Traces.load(tmp_path / "t.parquet")
     assert [t.output_ids for t in again] == [t.output_ids for t in made] and {t.content_hash for t in again} == {""}
 

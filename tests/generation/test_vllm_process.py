@@ -235,7 +235,7 @@ def test_a_worker_ends_when_nobody_reads_it_any_more(tiny, stand_in):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("vlm", "backend must be one of 'hf', 'vllm'; not 'vlm'. Did you mean 'vllm'"),
+        ("vlm", "not 'vlm'. Did you mean 'vllm'"),
         ("vllm?worker=2", "not 'worker'. Did you mean 'workers'"),
         ("vllm?workers=two", "workers must be of type int; not 'two'"),
         ("vllm?workers=0", "workers must be an integer >= 1; not 0"),
