@@ -9,17 +9,18 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from racviz.errors import ParameterError, StorageError
+from racviz.explorer import scripts
 from racviz.explorer.session import Session
 from racviz.printable import cell, shown
 from racviz.store import atomic, write_text
 
-STATIC = Path(__file__).parent / "static"
 CELLS = 600_000
 """Bins that an offline page holds at most."""
 TEXTS = 1000
@@ -28,21 +29,28 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "microsof
 SIZE = (1200, 612)
 
 
-def page(session: Session, ask: str = "", view: str = "null", cells: int = CELLS) -> str:
-    """A page of HTML that holds all it needs. ask: JavaScript of a function that answers requests; else the page answers itself, from so
-    many bins (cells) at most."""
-    face = (STATIC / "explorer.js").read_text(encoding="utf-8").replace("</", "<\\/")
-    offline = "" if ask else (STATIC / "offline.js").read_text(encoding="utf-8").replace("</", "<\\/")
-    data = "null" if ask else json.dumps(_data(session, cells)).replace("<", "\\u003c")
-    face = face.replace("export default { render };", "").replace("export ", "")
-    how = f"{{bare: location.hash === '#bare', offline: {'false' if ask else 'true'}, view: {view}}}"
-    script = (
-        f"\n{face}\n{offline.replace('export ', '')}\nconst ask = {ask.strip() or f'answers({data})'};\n"
-        f'await mount(document.getElementById("explorer"), ask, {how});\n{SHOW_SVG}'
-    )
-    style = f"{(STATIC / 'explorer.css').read_text(encoding='utf-8')}\nbody {{ margin: 0; background: #fff; }} {DARK}"
+def page(session: Session, *, served: bool = False, part: Mapping[str, Any] | None = None, cells: int = CELLS) -> str:
+    """A page of HTML that loads nothing.
+
+    Parameters
+    ----------
+    session : Session
+    served : bool
+        True for a page that asks the server it came from; else it holds bins and answers itself.
+    part : mapping or None
+        The columns `x` and rows `y` to show first; None for the session's.
+    cells : int
+        The most bins that the page holds.
+    """
+    files = scripts.SERVED if served else scripts.OFFLINE
+    data = "" if served else json.dumps(_data(session, cells)).replace("<", "\\u003c")
+    ask = "askServer" if served else f"answerFrom({data})"
+    options = json.dumps({"offline": not served, "view": part})
+    code = scripts.joined(files).replace("</", "<\\/")
+    script = f"\n{code}\nawait openPage({ask}, {options});\n"
+    style = f"{scripts.style()}\nbody {{ margin: 0; background: #fff; }} {DARK}"
     title = html.escape(shown(f"e({session.view.numerator}) / e({session.view.denominator}) · racviz"))
-    policy = content_policy(script, connect="'self'" if ask else "'none'")
+    policy = content_policy(script, connect="'self'" if served else "'none'")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<title>{title}</title><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
@@ -63,9 +71,6 @@ DARK = (
     "@media (prefers-color-scheme: dark) { body { background: #15171b; } .rvx { --ink: #e8eaed; --faint: #9aa1ab; --page: #15171b; "
     "--line: #4a505a; --focus: #7db9ea; } }"
 )
-SHOW_SVG = """
-if (location.hash === "#svg") document.body.innerHTML = document.getElementById("explorer").rvx.svg();
-"""
 
 
 def _data(session: Session, cells: int) -> dict[str, Any]:
@@ -88,7 +93,10 @@ def _data(session: Session, cells: int) -> dict[str, Any]:
     }  # fmt: skip
     if len(order) <= TEXTS:
         names = [pyramid.meta["problems"][row] for row in order]
-        found |= {"asked": [session.asked(int(row)) for row in order], "answers": [session.answered(name) for name in names]}
+        found |= {
+            "questions": [session.asked(int(row)) for row in order],
+            "answers": [session.answered(name) for name in names],
+        }
     if k == 0 and pyramid.vocabulary:
         used = np.unique(np.asarray(pyramid.ids)[order])
         place = {int(i): n for n, i in enumerate(used)}
@@ -132,9 +140,9 @@ def save(
 ) -> Path:
     """Write what is seen: .html (offline, with pan, zoom and hover), .png and .svg (by an installed browser), .csv or .parquet (tokens)."""
     path = Path(path)
-    seen = json.dumps({"x": list(x), "y": list(y)}) if x is not None and y is not None else "null"
+    part = {"x": list(x), "y": list(y)} if x is not None and y is not None else None
     if path.suffix == ".html":
-        write_text(path, page(session, view=seen))
+        write_text(path, page(session, part=part))
     elif path.suffix == ".csv":
         with atomic(path) as temporary:
             tokens = selection(session, x, y)
@@ -147,7 +155,7 @@ def save(
         with atomic(path) as temporary:
             selection(session, x, y).to_parquet(temporary, index=False)
     elif path.suffix in (".png", ".svg"):
-        _by_browser(page(session, view=seen), path)
+        _by_browser(page(session, part=part), path)
     else:
         raise ParameterError(f"path must end in .html, .png, .svg, .csv or .parquet; not {path.name!r}.")
     return path

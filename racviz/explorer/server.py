@@ -31,21 +31,6 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-ASK = """
-async (what) => {
-  const gone = (why) => [{ error: `the explorer's process does not answer (${why}); is it still running?` }, []];
-  let answer;
-  try { answer = await fetch("ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) }); }
-  catch (error) { return gone(error.message); }
-  if (!answer.ok) return gone(answer.status);
-  const bytes = await answer.arrayBuffer(), head = new DataView(bytes).getUint32(0);
-  const said = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, head))), arrays = [];
-  let at = 4 + head;
-  for (const size of said.sizes) { arrays.push(bytes.slice(at, at + size)); at += size; }
-  return [said.data, arrays];
-}
-"""
-
 
 class _Deadline(io.RawIOBase):
     """A connection that is read until a moment, however slowly it drips."""
@@ -80,7 +65,7 @@ class Server:
 
     def __init__(self, session: Session, port: int = 0, patience: float = PATIENCE) -> None:
         key, lock = secrets.token_urlsafe(16), threading.Lock()
-        shown = page(session, ask=ASK).encode()
+        shown = page(session, served=True).encode()
         policy = re.search(rb'Content-Security-Policy" content="([^"]+)"', shown)[1].decode() + "; frame-ancestors 'none'"
 
         class Handler(BaseHTTPRequestHandler):
