@@ -783,7 +783,7 @@ def test_top1_disagreement_is_counted(tiny):
 
 def test_a_picture_of_many_rows_groups_them():
     made = session(ReconstructionErrors(frame_of(rows=50, longest=20), {}), order="given")
-    found = picture(made.layers, made.order, (0, 20), (0, 50), (20, 7))
+    found = picture(made.sums, made.order, (0, 20), (0, 50), (20, 7))
     assert found.ratio.shape[0] == 7 and found.group == 8
 
 

@@ -25,7 +25,7 @@ from racviz.errors import DataError, RacvizError
 from racviz.evaluation import Evaluation
 from racviz.explorer.columns import read_columns
 from racviz.explorer.pyramid import open_pyramid
-from racviz.explorer.sums import sealed
+from racviz.explorer.checksums import sealed
 from racviz.models import provenance_of
 from racviz.pruning.moments import Moment, SecondMoments
 from racviz.pruning.workspace import Workspace

@@ -75,10 +75,10 @@ DARK = (
 
 def _data(session: Session, cells: int) -> dict[str, Any]:
     """The view's two sums in bins of as few columns as fit, and the texts of the tokens where every token has a bin of its own."""
-    layers, order, pyramid = session.layers, session.order, session.runs.pyramid
-    k = max(0, math.ceil(math.log2(max(1.0, len(order) * layers.columns / cells))))
-    bins = -(-layers.columns // (1 << k))
-    top, bottom, tokens, bad = layers(k, order, 0, bins)
+    sums, order, pyramid = session.sums, session.order, session.runs.pyramid
+    k = max(0, math.ceil(math.log2(max(1.0, len(order) * sums.columns / cells))))
+    bins = -(-sums.columns // (1 << k))
+    top, bottom, tokens, bad = sums(k, order, 0, bins)
     top, bottom = np.where((bad >= tokens) & (tokens > 0), np.nan, top), np.where(tokens > 0, bottom, -1)
     about = session.about()[0]
     fixed = {
@@ -89,7 +89,7 @@ def _data(session: Session, cells: int) -> dict[str, Any]:
     found = {
         "about": about, "bins": bins, "width": 1 << k, "top": _coded(top), "bottom": _coded(bottom), "boundary": edge.tolist(),
         "problems": [pyramid.meta["problems"][row] for row in order], "lengths": pyramid.lengths[order].tolist(),
-        "t_in": pyramid.t_in[order].tolist(), "offsets": layers.offsets[order].tolist(),
+        "t_in": pyramid.t_in[order].tolist(), "offsets": sums.offsets[order].tolist(),
     }  # fmt: skip
     if len(order) <= TEXTS:
         names = [pyramid.meta["problems"][row] for row in order]
@@ -114,13 +114,13 @@ def selection(session: Session, x: tuple[float, float] | None = None, y: tuple[f
     there is none). x, y: columns and places of the order; all where they are not given."""
     import pandas as pd
 
-    layers, pyramid, view = session.layers, session.runs.pyramid, session.view
+    sums, pyramid, view = session.sums, session.runs.pyramid, session.view
     low, high = (0, len(session.order)) if y is None else (max(0, int(y[0])), min(len(session.order), math.ceil(y[1])))
-    first, last = (0, layers.columns) if x is None else (max(0, int(x[0])), min(layers.columns, math.ceil(x[1])))
+    first, last = (0, sums.columns) if x is None else (max(0, int(x[0])), min(sums.columns, math.ceil(x[1])))
     rows = session.order[low:high]
-    top, bottom, tokens, bad = layers(0, rows, first, max(first + 1, last))
+    top, bottom, tokens, bad = sums(0, rows, first, max(first + 1, last))
     row, column = np.nonzero(tokens > 0)
-    position = column + first - layers.offsets[rows[row]]
+    position = column + first - sums.offsets[rows[row]]
     ids = np.asarray(pyramid.ids)[rows[row], position]
     good = bad[row, column] == 0
     above, below = (np.where(good, each[row, column], np.nan).astype(np.float64) for each in (top, bottom))

@@ -30,9 +30,9 @@ import numpy as np
 
 from racviz.drafts import new_draft, newest, reclaim
 from racviz.errors import DataError
+from racviz.explorer.checksums import CHECKSUMS, NAME, Checked, Damaged, lost, unsealed, write_checksums
 from racviz.explorer.columns import read_columns
 from racviz.explorer.summing import DENSE, UNUSABLE, file_of, levels, shifted, write_levels, write_pyramid
-from racviz.explorer.sums import NAME, SUMS, Checked, Damaged, lost, unsealed, write_sums
 from racviz.files import regular_file
 from racviz.printable import shown
 from racviz.schemas import PyramidMeta
@@ -89,7 +89,11 @@ class Pyramid:
         shape = (self.rows, self.columns)
         try:
             return Checked(
-                self.folder / "ids.npy", shape, np.int32, self._sums(self.folder / "start")["ids.npy"], lambda: self._anew().ids
+                self.folder / "ids.npy",
+                shape,
+                np.int32,
+                self._checksums(self.folder / "start")["ids.npy"],
+                lambda: self._anew().ids,
             )
         except (Damaged, KeyError, OSError):
             return self._anew().ids
@@ -119,7 +123,7 @@ class Pyramid:
                 folder, file = self._aligned(align), file_of(self.names, name, k)
                 shape = (self.rows, -(-(self.columns if align == "start" else self.width(align)) // (1 << k)))
                 instead = functools.partial(self._level_anew, name, k, align)
-                self._kept[align, name, k] = Checked(folder / file, shape, np.float32, self._sums(folder)[file], instead)
+                self._kept[align, name, k] = Checked(folder / file, shape, np.float32, self._checksums(folder)[file], instead)
             except (Damaged, KeyError, OSError):
                 return self._level_anew(name, k, align)
         return self._kept[align, name, k]
@@ -127,9 +131,9 @@ class Pyramid:
     def _level_anew(self, name: str, k: int, align: str) -> Checked:
         return self._anew().level(name, k, align)
 
-    def _sums(self, folder: Path) -> dict[str, list[int]]:
+    def _checksums(self, folder: Path) -> dict[str, list[int]]:
         if folder not in self._kept:
-            self._kept[folder] = unsealed(folder / NAME, SUMS)
+            self._kept[folder] = unsealed(folder / NAME, CHECKSUMS)
         return self._kept[folder]
 
     def _anew(self) -> "Pyramid":
@@ -160,11 +164,11 @@ class Pyramid:
             self._elsewhere.append(tempfile.TemporaryDirectory(prefix="racviz-pyramid-"))
             draft = folder = Path(self._elsewhere[0].name)
         with explained("write", folder), _or_nothing(draft):
-            sums: dict[str, list[int]] = {}
+            crcs: dict[str, list[int]] = {}
             for each in (*self.names, *([UNUSABLE] if self.has_unusable else [])):
                 finest = shifted(self.level(each, 0), self.offsets(align), self.width(align))
-                write_levels(draft, self.names, each, finest, sums)
-            write_sums(draft, sums)
+                write_levels(draft, self.names, each, finest, crcs)
+            write_checksums(draft, crcs)
             if draft != folder:
                 _settle(draft, folder)
         return folder
@@ -220,7 +224,7 @@ def open_pyramid(path: str | Path) -> Pyramid:
     own = not home.is_symlink()  # a link may lead to a folder of the user's
     try:
         if own and not folder.is_symlink():
-            unsealed(folder / "start" / NAME, SUMS)
+            unsealed(folder / "start" / NAME, CHECKSUMS)
             meta = unsealed(folder / "meta.json", PyramidMeta)
             if not len(meta["problems"]) == len(meta["lengths"]) == len(meta["t_in"]):
                 raise Damaged("meta.json names another number of problems than of rows")

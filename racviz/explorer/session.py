@@ -18,7 +18,7 @@ from racviz.explorer.view import (
     ORDERS,
     PHASES,
     SCALES,
-    Layers,
+    Sums,
     View,
     colour_limit,
     order_rows,
@@ -107,13 +107,11 @@ class Session:
     def _arrange(self) -> None:
         """What the view needs before anything of it can be drawn."""
         top, bottom = (self.columns[label] for label in (self.view.numerator, self.view.denominator))
-        self.layers = Layers((top.pyramid, top.name), (bottom.pyramid, bottom.name), self.view)
+        self.sums = Sums((top.pyramid, top.name), (bottom.pyramid, bottom.name), self.view)
         keep = self._answers[self.view.answers]
-        known = (
-            {self.view.order: row_values(self.runs, self.view.order)} if self.view.order in ("difficulty", "accuracy") else {}
-        )
-        self.order = order_rows(self.layers, self.view, keep, known)
-        self.limit = self.view.limit or (colour_limit(self.layers, self.order) if len(self.order) else 1.0)
+        values = row_values(self.runs, self.view.order) if self.view.order in ("difficulty", "accuracy") else None
+        self.order = order_rows(self.sums, self.view, keep, values)
+        self.limit = self.view.limit or (colour_limit(self.sums, self.order) if len(self.order) else 1.0)
         self._largest: np.ndarray | None = None
         self.seen = (None, None)
         self.version += 1
@@ -151,7 +149,7 @@ class Session:
         return {
             "version": self.version, "window": self.window, "notes": self._notes(),
             "view": asdict(view) | {"errors_of": self.group}, "choices": choices, "limit": self.limit, "rows": len(self.order),
-            "all_rows": pyramid.rows, "columns": self.layers.columns, "origin": pyramid.origin(view.align),
+            "all_rows": pyramid.rows, "columns": self.sums.columns, "origin": pyramid.origin(view.align),
             "tokens": int(pyramid.lengths[self.order].sum()),
             "unusable": pyramid.meta["unusable"], "caption": self.caption(), "line": self.line(),
             "lacking": [order for order in ORDERS if order not in orders],
@@ -192,7 +190,7 @@ class Session:
         check(all(np.isfinite(each) for each in (*x, *y)), "x and y", [x, y], "numbers")
         pixels = [int(min(max(1, each), PIXELS)) for each in pixels]
         self.seen = tuple(x), tuple(y)
-        made = picture(self.layers, self.order, tuple(x), tuple(y), tuple(pixels))
+        made = picture(self.sums, self.order, tuple(x), tuple(y), tuple(pixels))
         rows = made.problems[:: made.group]
         pyramid = self.runs.pyramid
         edge = np.full(len(rows), pyramid.origin("boundary")) if self.view.align == "boundary" else pyramid.t_in[rows]
@@ -208,7 +206,7 @@ class Session:
             raise ParameterError("no problem is left by the filter by answers; take it away.")
         check(isinstance(place, int) and 0 <= place < len(self.order), "place", place, f"0 to {len(self.order) - 1}")
         row, pyramid = int(self.order[place]), self.runs.pyramid
-        position = int(column) - int(self.layers.offsets[row])
+        position = int(column) - int(self.sums.offsets[row])
         if not 0 <= position < pyramid.lengths[row]:
             return {"nothing": True}, []
         return self._at(place, row, position, live), []
@@ -217,8 +215,8 @@ class Session:
         pyramid, problem = self.runs.pyramid, self.runs.pyramid.meta["problems"][row]
         low, high = max(0, position - AROUND), min(int(pyramid.lengths[row]), position + AROUND + 1)
         only = np.array([row])
-        begin = int(self.layers.offsets[row])
-        every = Layers(self.layers.top, self.layers.bottom, replace(self.view, phase="all", tokens="all"))
+        begin = int(self.sums.offsets[row])
+        every = Sums(self.sums.top, self.sums.bottom, replace(self.view, phase="all", tokens="all"))
         top, bottom, tokens, bad = every(0, only, low + begin, high + begin)
         shown = ratios(top, bottom, tokens, bad)[0]
         ids = np.asarray(pyramid.ids[row])
@@ -298,17 +296,17 @@ class Session:
             raise ParameterError("there is no token that is shown and has an error; take away a filter.")
         place, column = self._largest[int(number) % len(self._largest)]
         row = int(self.order[place])
-        found = self._at(int(place), row, int(column - self.layers.offsets[row]), live)
+        found = self._at(int(place), row, int(column - self.sums.offsets[row]), live)
         return found | {"jump": int(number) % len(self._largest), "jumps": len(self._largest)}, []
 
     def _find_largest(self) -> np.ndarray:
         """`[n, 2]` places and columns of the largest errors."""
         best: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for low in range(0, len(self.order), 64):
-            top, _, tokens, bad = self.layers(0, self.order[low : low + 64], 0, self.layers.columns)
+            top, _, tokens, bad = self.sums(0, self.order[low : low + 64], 0, self.sums.columns)
             flat = np.where((tokens > 0) & (bad == 0), top, -1).ravel()
             most = np.argpartition(flat, -min(MOST_JUMPS, flat.size))[-min(MOST_JUMPS, flat.size) :]
-            best.append((flat[most], most // self.layers.columns + low, most % self.layers.columns))
+            best.append((flat[most], most // self.sums.columns + low, most % self.sums.columns))
         value, place, column = (np.concatenate(each) for each in zip(*best, strict=True)) if best else (np.zeros(0),) * 3
         chosen = np.argsort(-value, kind="stable")[:MOST_JUMPS]
         chosen = chosen[value[chosen] > 0]
@@ -333,7 +331,7 @@ class Session:
             f.name: getattr(self.view, f.name) for f in fields(View) if getattr(self.view, f.name) != getattr(plain, f.name)
         }
         chosen |= {"errors_of": self.group} if self.group != next(iter(self.runs.groups)) else {}
-        all_of = {"x": self.layers.columns, "y": len(self.order)}
+        all_of = {"x": self.sums.columns, "y": len(self.order)}
         for (name, size), span in zip(all_of.items(), self.seen, strict=True):
             if span is not None and (span[0] > 0 or span[1] < size):
                 chosen[name] = tuple(round(float(edge), 2) for edge in span)
