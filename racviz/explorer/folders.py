@@ -1,4 +1,4 @@
-"""Errors in the folder of a run: those that are shown together, and those that are not, with the reason."""
+"""Errors in a run's folder: files to show together, and hidden ones with the reason."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from racviz.printable import shown
 
 
 def folder_files(folder: Path) -> tuple[list[tuple[str, Pyramid]], list[str], list[str]]:
-    """The errors of a run's folder along the same rollouts, names of those along others, and names and faults of broken files.
+    """The errors of a run's folder: those along the same rollouts, the names of all others, and broken files with the reason.
 
-    Raises DataError where there is none that can be read.
+    Raises DataError if none can be read.
     """
     inner = folder / "errors" if (folder / "errors").is_dir() else folder
     made: dict[Path, Pyramid] = {}
@@ -37,7 +37,7 @@ def folder_files(folder: Path) -> tuple[list[tuple[str, Pyramid]], list[str], li
 
 
 def _is_errors(path: Path) -> bool:
-    """True if racviz wrote this file as errors: a table that was exported beside them is none."""
+    """True if racviz wrote this file as errors: a table exported beside them is not errors."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

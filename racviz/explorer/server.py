@@ -1,4 +1,4 @@
-"""The explorer for those who do not write notebooks: a page at 127.0.0.1 that asks the session of this process."""
+"""The explorer in a browser: a page at 127.0.0.1 that asks the session of this process."""
 
 import hmac
 import io
@@ -17,11 +17,11 @@ from racviz.explorer.export import page
 from racviz.explorer.session import Session
 
 LARGEST = 1 << 16
-"""Bytes of a request."""
+"""The most bytes of a request."""
 PATIENCE = 30.0
-"""Seconds that a client has to send its request, and again to take the answer."""
+"""Seconds for a client to send its request, and again to take the answer."""
 BACKLOG = 512
-"""Connections that may wait to be taken: a browser opens several at once, and a page that is reloaded many."""
+"""Connections that may wait: a browser opens several at once, and a reloaded page many."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -33,7 +33,7 @@ HEADERS = {
 
 
 class _Deadline(io.RawIOBase):
-    """A connection that is read until a moment, however slowly it drips."""
+    """A connection with a deadline for its request, however slowly the bytes arrive."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection, self._end = connection, time.monotonic() + seconds
@@ -50,7 +50,7 @@ class _Deadline(io.RawIOBase):
 
 
 class _Listener(ThreadingHTTPServer):
-    """Threads of their own for clients, who may be slow or go away without a word."""
+    """A thread for each client, which may be slow or disappear."""
 
     request_queue_size = BACKLOG
     daemon_threads = True
@@ -61,7 +61,7 @@ class _Listener(ThreadingHTTPServer):
 
 
 class Server:
-    """Serves one session at an address that only who was told it knows. As a context it runs in a thread of its own."""
+    """Serve one session at a secret address; as a context, in a thread of its own."""
 
     def __init__(self, session: Session, port: int = 0, patience: float = PATIENCE) -> None:
         key, lock = secrets.token_urlsafe(16), threading.Lock()
@@ -128,7 +128,7 @@ class Server:
         self.address = f"http://127.0.0.1:{self._server.server_port}/{key}/"
 
     def serve(self) -> None:
-        """Until interrupted."""
+        """Serve until interrupted."""
         try:
             self._server.serve_forever()
         finally:
