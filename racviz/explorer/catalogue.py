@@ -85,7 +85,7 @@ class Catalogue:
         return None if np.isnan(values).all() else values
 
     def rows_by_answer(self) -> dict[str, np.ndarray]:
-        """Masks of rows, `[rows]` each: `all`, and for each model the rows that it answered right and wrong."""
+        """`[rows]` bool by label: all rows, and for each model the rows that it answered right and wrong."""
         masks, frame = {"all": np.ones(len(self.rows), dtype=bool)}, self.evaluations
         if frame is None:
             return masks

@@ -279,10 +279,10 @@ def _read_meta(folder: Path, path: Path) -> dict[str, Any] | None:
 def _clean(home: Path, folder: Path) -> None:
     """Remove abandoned drafts, and old pyramids of the artefact's earlier versions; nothing with another name."""
     reclaim(home, "")
-    for other in home.iterdir():
-        is_pyramid = re.fullmatch(r"\d+(-\d+){2,3}", other.name) and other.is_dir() and not other.is_symlink()
-        if is_pyramid and other != folder and 0 < newest(other) < time.time() - OLD:  # 0: removed by another process
-            shutil.rmtree(other, ignore_errors=True)
+    for neighbour in home.iterdir():
+        is_pyramid = re.fullmatch(r"\d+(-\d+){2,3}", neighbour.name) and neighbour.is_dir() and not neighbour.is_symlink()
+        if is_pyramid and neighbour != folder and 0 < newest(neighbour) < time.time() - OLD:  # 0: removed by another process
+            shutil.rmtree(neighbour, ignore_errors=True)
 
 
 def make_pyramid(columns: Mapping[str, Any], label: Mapping[str, Any], made_of: Mapping[str, Any] | None = None) -> Pyramid:
