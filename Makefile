@@ -49,15 +49,26 @@ test-all: install-dev vllm ## Run every test there is, those of vLLM and of a br
 lab: install ## Open JupyterLab on notebooks/
 	$(IN_VENV) -m jupyterlab --notebook-dir=notebooks $(ARGS)
 
+# prettier and eslint at the versions of package-lock.json, where there is node. $(1): what to run.
+JAVASCRIPT := eslint.config.js racviz/explorer/static/*.js
+PRETTIER := $(JAVASCRIPT) racviz/explorer/static/*.css
+define javascript
+@command -v npm >/dev/null || { echo "node is not installed: JavaScript was not checked"; exit 0; }; \
+cat package.json package-lock.json | cmp -s - node_modules/.installed || { \
+  npm ci --silent && cat package.json package-lock.json > node_modules/.installed; } && $(1)
+endef
+
 lint: install-dev ## Check code style, and that notebooks are committed without outputs
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
 	find notebooks -name '*.ipynb' ! -path '*/.ipynb_checkpoints/*' -exec $(IN_VENV) -m nbstripout --verify {} +
+	$(call javascript,npm exec -- prettier --check $(PRETTIER) && npm exec -- eslint --max-warnings 0 $(JAVASCRIPT))
 
 format: install-dev ## Put right what `make lint` finds, where that can be done by a tool
 	$(IN_VENV) -m ruff check --fix-only .
 	$(IN_VENV) -m ruff format .
 	find notebooks -name '*.ipynb' ! -path '*/.ipynb_checkpoints/*' -exec $(IN_VENV) -m nbstripout {} +
+	$(call javascript,npm exec -- prettier --write $(PRETTIER) && npm exec -- eslint --fix $(JAVASCRIPT))
 
 docs: install-dev ## Write the README's table of notebooks and parameters anew
 	$(IN_VENV) -c 'from pathlib import Path; from racviz.reports.catalogue import update_readme; update_readme(Path("README.md"))'

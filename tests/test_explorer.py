@@ -28,8 +28,8 @@ from racviz.explorer import Session
 from racviz.explorer.at_token import at_token
 from racviz.explorer.columns import columns_of
 from racviz.explorer.export import page, selection
+from racviz.explorer.opening import open_catalogue
 from racviz.explorer.pyramid import levels, make_pyramid, open_pyramid
-from racviz.explorer.runs import open_runs
 from racviz.explorer.server import Server
 from racviz.explorer.view import NO_ERROR, NO_ERROR_BELOW, NOT_FINITE, class_of, clusters, picture
 from racviz.reconstruction import ReconstructionErrors
@@ -281,12 +281,12 @@ class TestFrames:
         errors.save(tmp_path / "run" / "errors" / "hidden-final-0.5-one-pass.parquet")
         explorer = rv.explore(tmp_path / "run")
         explorer.save(tmp_path / "run" / "errors" / "seen.parquet")  # a table, not errors
-        assert rv.explore(tmp_path / "run").session.runs.pyramid.rows == 12
+        assert rv.explore(tmp_path / "run").session.catalogue.pyramid.rows == 12
         ReconstructionErrors(frame_of(rows=3), {"sparsity": 0.6}).save(
             tmp_path / "run" / "errors" / "hidden-final-0.6-one-pass.parquet"
         )
         again = rv.explore(tmp_path / "run").session
-        assert again.runs.pyramid.rows == 3 and "hidden-final-0.5-one-pass" in again.about()[0]["notes"][0]
+        assert again.catalogue.pyramid.rows == 3 and "hidden-final-0.5-one-pass" in again.about()[0]["notes"][0]
 
 
 def _umask() -> int:
@@ -420,7 +420,7 @@ class TestChoices:
         made = rv.explore(
             later, evaluations=answers, order="given", problems=[rv.Problem("Set #1", "one?", "1", difficulty=3)]
         ).session
-        names = made.runs.pyramid.meta["problems"]
+        names = made.catalogue.pyramid.meta["problems"]
         made.choose(answers="dense: right")
         assert [names[row] for row in made.order] == ["p1", "Set #1"]
         made.choose(answers="dense: wrong")
@@ -744,13 +744,13 @@ def test_a_run_of_a_study_has_its_problems_models_and_other_metrics(tiny_folder,
     study.errors(0.5)
     assert ReconstructionErrors.load(shown).frame.equals(study.errors(0.5).frame), "what is not the same is written anew"
     ids = {problem.id for problem in study.test()}
-    stranger = open_runs(study.folder)
+    stranger = open_catalogue(study.folder)
     assert set(stranger.problems) == ids and not stranger.models and not stranger.pending and "--model" in stranger.reasons[0]
-    named = open_runs(study.folder, model=str(tiny_folder))
-    assert set(named.problems) == ids and set(named.models) == {"dense", "prompt", "rac"} and not named.cheap
-    runs = open_runs(study)
-    assert set(runs.problems) == ids and set(runs.models) == {"dense", "prompt", "rac"}
-    assert list(runs.pending) == ["KL of the next token, nats", "top-1 disagreement"]
+    named = open_catalogue(study.folder, model=str(tiny_folder))
+    assert set(named.problems) == ids and set(named.models) == {"dense", "prompt", "rac"} and not named.autoload
+    catalogue = open_catalogue(study)
+    assert set(catalogue.problems) == ids and set(catalogue.models) == {"dense", "prompt", "rac"}
+    assert list(catalogue.pending) == ["KL of the next token, nats", "top-1 disagreement"]
     study.results()
     made = rv.explore(study).session
     assert {"dense: right", "rac, 50 %: wrong"} <= set(made.about()[0]["choices"]["answers"])
@@ -783,7 +783,7 @@ def test_top1_disagreement_is_counted(tiny):
 
 def test_a_picture_of_many_rows_groups_them():
     made = session(ReconstructionErrors(frame_of(rows=50, longest=20), {}), order="given")
-    found = picture(made.layers, made.order, (0, 20), (0, 50), (20, 7))
+    found = picture(made.sums, made.order, (0, 20), (0, 50), (20, 7))
     assert found.ratio.shape[0] == 7 and found.group == 8
 
 

@@ -13,8 +13,8 @@ from test_explorer import asked, dense, frame_of
 
 import racviz as rv
 from racviz.exceptions import DataError, RacvizError
+from racviz.explorer.checksums import BLOCK, Checked, Damaged, checksums, sealed, unsealed
 from racviz.explorer.pyramid import open_pyramid
-from racviz.explorer.sums import BLOCK, Checked, Damaged, checksums, sealed, unsealed
 from racviz.reconstruction import ReconstructionErrors
 
 LABEL = {"metric": "hidden", "layer": "final", "sparsity": 0.5, "method": "sparsegpt", "mode": "one-pass"}
@@ -45,7 +45,7 @@ def pictures(source, *, tokens: bool = True) -> list[np.ndarray]:
     for align in ("start", "boundary"):
         session = rv.explore(source, order="given", align=align).session
         found += [asked(session, pixels=pixels)[1] for pixels in ((4096, 99), (16, 99), (3, 99), (1, 1))]
-        found.append(np.array(session.token(2, session.layers.offsets[2] + 3)[0]["texts"]))
+        found.append(np.array(session.token(2, session.sums.offsets[2] + 3)[0]["texts"]))
     return found
 
 
@@ -98,7 +98,7 @@ class TestDamagedSums:
     def test_damage_while_it_is_open_is_mended_from_the_errors(self, file, frame):
         session = rv.explore(file, order="given").session
         flip(open_pyramid(file).folder / "start" / "0.0.npy", 200)
-        session.layers.pyramid._kept.clear()  # as if it had not been read yet
+        session.sums.pyramid._cache.clear()  # as if it had not been read yet
         with pytest.warns(UserWarning, match="damaged"):
             shown = asked(session)[1]
         np.testing.assert_allclose(shown, dense(frame, "e_prompt") / dense(frame, "e_rac"), rtol=1e-6)
@@ -107,7 +107,7 @@ class TestDamagedSums:
         session = rv.explore(file, order="given").session
         flip(open_pyramid(file).folder / "start" / "0.0.npy", 200)
         file.unlink()
-        session.layers.pyramid._kept.clear()
+        session.sums.pyramid._cache.clear()
         assert "damaged" in session.handle(dict(ask="picture", x=[0, 90], y=[0, 12], pixels=[90, 12]))[0]["error"]
 
     def test_every_block_is_checked_when_it_is_read_and_not_before(self, tmp_path):
@@ -228,7 +228,7 @@ class TestFolders:
             )
         began = time.monotonic()
         session = rv.explore(tmp_path / "run").session
-        assert session.runs.pyramid.rows == 12 and time.monotonic() - began < 20
+        assert session.catalogue.pyramid.rows == 12 and time.monotonic() - began < 20
         notes = " ".join(session.about()[0]["notes"])
         assert (bad.stem in notes) == (kind != "table") and good.stem not in notes
 

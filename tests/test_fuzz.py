@@ -23,9 +23,9 @@ import racviz as rv
 from racviz.calibration import CalibrationSet
 from racviz.evaluation import Evaluation
 from racviz.exceptions import DataError, RacvizError
+from racviz.explorer.checksums import sealed
 from racviz.explorer.columns import read_columns
 from racviz.explorer.pyramid import open_pyramid
-from racviz.explorer.sums import sealed
 from racviz.models import provenance_of
 from racviz.pruning.moments import Moment, SecondMoments
 from racviz.pruning.workspace import Workspace

@@ -11,7 +11,7 @@ from test_explorer import frame_of
 import racviz as rv
 from racviz.exceptions import RacvizError
 from racviz.explorer.manifests import is_embedded, read_manifest, refusals
-from racviz.explorer.runs import open_runs
+from racviz.explorer.opening import open_catalogue
 from racviz.explorer.session import Session
 from racviz.reconstruction import ReconstructionErrors
 from racviz.store import Store
@@ -67,7 +67,7 @@ def use(folder) -> Session:
         dict(ask="token", place=0, column=4),
     ):
         session.handle(ask)
-    for group in list(session.runs.pending):
+    for group in list(session.catalogue.pending):
         session.handle(dict(ask="choose", errors_of=group))
     return session
 
@@ -91,16 +91,16 @@ def test_a_model_at_a_path_is_not_loaded(run, hostile_model, tmp_path, monkeypat
     monkeypatch.setattr("racviz.study.steps.load_model", lambda *a, **k: loads.append(a))
     session = use(run(model=str(hostile_model), trust_remote_code=True))
     assert not loads and not (tmp_path / "mark").exists()
-    assert "dense" not in session.runs.models and not session.runs.pending
+    assert "dense" not in session.catalogue.models and not session.catalogue.pending
     live = session.handle(dict(ask="token", place=0, column=4))[0]["live"]
     assert "model not loaded" in live["reason"] and "--model" in live["reason"] and not live.get("loadable")
     assert any("Model not loaded" in note for note in session.about()[0]["notes"])
 
 
 def test_remote_code_is_not_trusted_with_the_user_s_model_either(run, hostile_model, tmp_path):
-    runs = open_runs(run(model=str(hostile_model), trust_remote_code=True), model=str(hostile_model))
+    catalogue = open_catalogue(run(model=str(hostile_model), trust_remote_code=True), model=str(hostile_model))
     try:
-        runs.models["dense"]()
+        catalogue.models["dense"]()
     except RacvizError:
         pass
     assert not (tmp_path / "mark").exists()
@@ -123,12 +123,12 @@ def test_no_other_file_or_hub_is_read(run, name, tmp_path, monkeypatch):
     secret.write_text('{"id": "a", "prompt": "private", "answer": "1"}\n')
     for value in (str(secret), "owner/name"):
         session = use(run(**{name: value}))
-        assert session.runs.reasons and not session.runs.models and "private" not in json.dumps(session.about()[0])
+        assert session.catalogue.reasons and not session.catalogue.models and "private" not in json.dumps(session.about()[0])
 
 
 def test_huge_work_is_not_begun(run):
-    assert use(run(calibration_tokens=10**12)).runs.reasons
-    assert use(run(problems="all")).runs.reasons
+    assert use(run(calibration_tokens=10**12)).catalogue.reasons
+    assert use(run(problems="all")).catalogue.reasons
 
 
 def test_a_copied_folder_opens_at_once_and_shows_its_errors(run, monkeypatch):
@@ -137,9 +137,9 @@ def test_a_copied_folder_opens_at_once_and_shows_its_errors(run, monkeypatch):
         monkeypatch.setattr(f"racviz.study.steps.{step}", lambda *_, step=step, **__: pytest.fail(f"{step} ran"))
     began = time.monotonic()
     session = rv.explore(run()).session
-    assert session.runs.evaluations is None and session.about()[0]["rows"] == 4
+    assert session.catalogue.evaluations is None and session.about()[0]["rows"] == 4
     assert time.monotonic() - began < 30
-    assert {"dense"} <= set(session.runs.models), "the embedded model may be loaded"
+    assert {"dense"} <= set(session.catalogue.models), "the embedded model may be loaded"
     live = session.handle(dict(ask="token", place=0, column=4))[0]["live"]
     assert "model not loaded" in live["reason"] and live.get("loadable") or "next" in live
 
@@ -195,7 +195,7 @@ def test_labels_of_a_file_name_no_other_file(run, tmp_path, label):
         path
     )
     session = use(folder)
-    assert set(session.runs.models) <= {"dense"} and not session.runs.pending
+    assert set(session.catalogue.models) <= {"dense"} and not session.catalogue.pending
     assert not list(tmp_path.rglob("*away*"))
 
 

@@ -1,4 +1,4 @@
-"""The heatmap at full size: zoom, pan, filter, and read every token, in a notebook, in a browser, or on a page that stands alone."""
+"""The heatmap at full size: zoom, pan, filter and read every token, in a notebook, a browser or an offline page."""
 
 import html
 import os
@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from racviz.exceptions import unknown
+from racviz.explorer.catalogue import Catalogue
 from racviz.explorer.export import page, save, selection
-from racviz.explorer.runs import Runs, open_runs
+from racviz.explorer.opening import open_catalogue
 from racviz.explorer.session import Session
 from racviz.printable import shown
 
-__all__ = ["Explorer", "Runs", "Session", "explore"]
+__all__ = ["Catalogue", "Explorer", "Session", "explore"]
 
 EXPORTED = 60_000
-"""Bins of the page that a notebook's output carries for its export; of larger errors they are coarser."""
+"""The most bins of the page in a notebook's output, which an exported notebook shows."""
 STATIC = "RACVIZ_STATIC"
-"""Set in the kernels of reports, whose pages have no kernel behind them."""
+"""The variable that reports set in their kernels: their pages show the static figure."""
 
 
 class Explorer:
-    """What `explore` returns: shown by a notebook as a widget, by a page or a script as the static figure."""
+    """The explorer of a session: a widget in a notebook, a static figure in a report or a script."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -37,23 +38,35 @@ class Explorer:
         return self._widget
 
     def figure(self):
-        """The static heatmap of the same two errors, as a plotly figure. Raises ParameterError where they are of two runs."""
+        """The static heatmap of the same two errors, as a plotly figure."""
         from racviz.explorer.static_figure import static_figure
 
         return static_figure(self.session)
 
     def selection(self):
-        """The tokens that are seen, as a frame: those of the filters, in the part that is zoomed into."""
+        """The tokens in sight that the filters keep, as a data frame."""
         return selection(self.session, *self.session.seen)
 
     def save(self, path: str | Path) -> Path:
-        """Write what is seen to a .html that opens offline with pan, zoom and hover, a .png or .svg (by an installed browser), or as
-        tokens to a .csv or .parquet; returns the path. Raises ParameterError for another ending, StorageError where no browser is."""
+        """Write the part in sight to a file, and return its path.
+
+        Parameters
+        ----------
+        path : path
+            .html (offline, with pan, zoom and hover), .png or .svg (by an installed browser), .csv or .parquet (tokens).
+
+        Raises
+        ------
+        ParameterError
+            For another ending.
+        StorageError
+            If a picture needs a browser and there is none.
+        """
         return save(self.session, path, *self.session.seen)
 
     @property
     def line(self) -> str:
-        """The Python that opens what is seen."""
+        """The line of Python that opens this view."""
         return self.session.line()
 
     def __repr__(self) -> str:
@@ -64,14 +77,14 @@ class Explorer:
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """The widget; for where there is no kernel behind it, the static figure (a report) or a page within the page (an export)."""
+        """The widget, with a page in a frame for exported notebooks; in a report the static figure."""
         if os.environ.get(STATIC):
             return self.figure()._repr_mimebundle_() or {"text/plain": repr(self)}
-        shown = self.widget._repr_mimebundle_()
-        bundle = (shown[0] if isinstance(shown, tuple) else shown) or {}
-        alone = html.escape(page(self.session, cells=EXPORTED))
-        how = 'title="explorer" style="width:100%;height:720px;border:0" sandbox="allow-scripts allow-downloads"'
-        frame = f'<iframe {how} srcdoc="{alone}"></iframe>'
+        bundle = self.widget._repr_mimebundle_()
+        bundle = (bundle[0] if isinstance(bundle, tuple) else bundle) or {}
+        content = html.escape(page(self.session, cells=EXPORTED))
+        attributes = 'title="explorer" style="width:100%;height:720px;border:0" sandbox="allow-scripts allow-downloads"'
+        frame = f'<iframe {attributes} srcdoc="{content}"></iframe>'
         return {
             "text/plain": repr(self),
             "text/html": frame,
@@ -83,22 +96,41 @@ def explore(
     errors: Any, *, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None,
     model: str | Path | None = None, errors_of: str = "", x: Sequence[float] | None = None, y: Sequence[float] | None = None, **view: Any,
 ) -> Explorer:  # fmt: skip
-    """Open the explorer on tokenwise errors: a heatmap with zoom and pan over any size, and every token to be read.
+    """Open the explorer on tokenwise errors: a heatmap with zoom and pan at any size, and every token to read.
 
-    errors: a run's folder, a file of errors, `ReconstructionErrors`, a `Study`, or a mapping of names to several of them along the same
-    rollouts. models: by name, `dense` and those of the sources, or functions that load them: what they say next is shown at a chosen
-    token. problems, evaluations (a row a sample: source, problem_id, correct, and sparsity and answer where they are known): to sort and
-    filter by. model: the model that a run pruned (a path or an id), where it is not an embedded one: a folder may come from anybody,
-    so that a model which its manifest names is not loaded. errors_of: which of several metrics and layers is shown first. Of the view:
-    numerator, denominator, order (`given`, `prompt length`, `length`, `mean ratio`, `cluster`, `difficulty`, `accuracy`), align
-    (`start`, `boundary`), phase, tokens (a class), answers, scale (`log ratio`, `ratio`), limit; x, y: the columns and rows that are
-    shown first.
+    The pyramid of a file is built beside it once.
 
-    The pyramid of a file is made beside it once. Raises ParameterError for a choice that there is not, DataError for errors along other
-    rollouts than the first, and for what is no errors.
+    Parameters
+    ----------
+    errors : path, ReconstructionErrors, data frame, Study or mapping
+        A run's folder, a file of errors, errors in memory, a study, or a mapping of names to several of them along the same
+        rollouts.
+    models : mapping or None
+        `dense` and the sources' models by name, or functions that load them: their next tokens are shown at a chosen token.
+    problems : sequence of Problem or None
+        To sort by difficulty, and to show beside a token.
+    evaluations : data frame, Evaluation or None
+        A row a sample (source, problem_id, correct, and sparsity and answer if known), to sort and filter by.
+    model : path, str or None
+        The model that a run pruned, if it is not an embedded one. A folder may come from anybody: a model that its manifest
+        names is not loaded.
+    errors_of : str
+        Which of several metrics and layers to show first.
+    x, y : pair of float or None
+        Columns and rows to show first.
+    **view
+        numerator, denominator; order (`given`, `prompt length`, `length`, `mean ratio`, `cluster`, `difficulty`, `accuracy`);
+        align (`start`, `boundary`); phase; tokens (a class); answers; scale (`log ratio`, `ratio`); limit.
+
+    Raises
+    ------
+    ParameterError
+        For a choice that is not available.
+    DataError
+        For errors along different rollouts, and for anything but errors.
     """
     names = ("numerator", "denominator", "order", "align", "phase", "tokens", "answers", "scale", "limit")
     for name in view:
         if name not in names:
             raise unknown("parameter", name, (*names, "models", "model", "problems", "evaluations", "errors_of", "x", "y"))
-    return Explorer(Session(open_runs(errors, models, problems, evaluations, model), errors_of, x, y, **view))
+    return Explorer(Session(open_catalogue(errors, models, problems, evaluations, model), errors_of, x, y, **view))

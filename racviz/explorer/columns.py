@@ -1,4 +1,4 @@
-"""The columns of errors, from a file or a frame, before anything is made of them: texts as codes, numbers as numbers."""
+"""Columns of errors from a file or a data frame: texts as codes, numbers as numbers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ TEXTS = ("problem_id", "token", "phase")
 
 
 def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The columns of an errors file, texts as dictionaries: sixteen million rows in seconds."""
+    """The columns and the label of an errors file; sixteen million rows take seconds."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -31,6 +31,7 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _arrays(table: Any) -> dict[str, Any]:
+    """Columns of a table as arrays; a column of texts as codes, with -1 for none, and their texts."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {}
@@ -47,10 +48,10 @@ def _arrays(table: Any) -> dict[str, Any]:
 
 
 def label_of(label: Any, where: str) -> dict[str, Any]:
-    """The label of errors, as captions and names of columns need it. Raises DataError that names the file and the field."""
+    """The label of errors without empty fields. Raises DataError with the file and the field if it is not a label."""
     checked(label, ErrorsLabel, where, field="the label")
-    known = ErrorsLabel.__struct_fields__
-    return {str(name): value for name, value in label.items() if value is not None or name not in known}
+    fields = ErrorsLabel.__struct_fields__
+    return {str(name): value for name, value in label.items() if value is not None or name not in fields}
 
 
 def label_words(label: Mapping[str, Any]) -> list[str]:
@@ -67,7 +68,7 @@ def label_words(label: Mapping[str, Any]) -> list[str]:
 
 
 def columns_of(frame: Any) -> dict[str, Any]:
-    """The same of a data frame."""
+    """Columns of a data frame, as those of a file."""
     import pandas as pd
 
     columns: dict[str, Any] = {}
@@ -81,7 +82,7 @@ def columns_of(frame: Any) -> dict[str, Any]:
 
 
 def numbers(columns: Mapping[str, Any], name: str, kind: Any) -> np.ndarray:
-    """A column as an array of a kind of numbers. Raises DataError that names the column."""
+    """A column as an array of a kind of numbers. Raises DataError with the column's name for anything else."""
     import pandas as pd
 
     try:

@@ -1,4 +1,4 @@
-"""What is seen, to keep: a page that opens offline with pan, zoom and hover, pictures, and the tokens as a table."""
+"""Save the view: a page that opens offline with pan, zoom and hover, a picture, or the tokens as a table."""
 
 import base64
 import hashlib
@@ -9,40 +9,48 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from racviz.exceptions import ParameterError, StorageError
+from racviz.explorer import scripts
 from racviz.explorer.session import Session
 from racviz.printable import cell, shown
 from racviz.store import atomic, write_text
 
-STATIC = Path(__file__).parent / "static"
 CELLS = 600_000
-"""Bins that an offline page holds at most."""
+"""The most bins of an offline page."""
 TEXTS = 1000
-"""Problems whose texts and answers an offline page holds at most."""
+"""The most problems with texts and answers on an offline page."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "microsoft-edge")
 SIZE = (1200, 612)
 
 
-def page(session: Session, ask: str = "", view: str = "null", cells: int = CELLS) -> str:
-    """A page of HTML that holds all it needs. ask: JavaScript of a function that answers requests; else the page answers itself, from so
-    many bins (cells) at most."""
-    face = (STATIC / "explorer.js").read_text(encoding="utf-8").replace("</", "<\\/")
-    offline = "" if ask else (STATIC / "offline.js").read_text(encoding="utf-8").replace("</", "<\\/")
-    data = "null" if ask else json.dumps(_data(session, cells)).replace("<", "\\u003c")
-    face = face.replace("export default { render };", "").replace("export ", "")
-    how = f"{{bare: location.hash === '#bare', offline: {'false' if ask else 'true'}, view: {view}}}"
-    script = (
-        f"\n{face}\n{offline.replace('export ', '')}\nconst ask = {ask.strip() or f'answers({data})'};\n"
-        f'await mount(document.getElementById("explorer"), ask, {how});\n{SHOW_SVG}'
-    )
-    style = f"{(STATIC / 'explorer.css').read_text(encoding='utf-8')}\nbody {{ margin: 0; background: #fff; }} {DARK}"
+def page(session: Session, *, served: bool = False, part: Mapping[str, Any] | None = None, cells: int = CELLS) -> str:
+    """A page of HTML that loads nothing.
+
+    Parameters
+    ----------
+    session : Session
+    served : bool
+        True for a page that asks the server it came from; else it holds bins and answers itself.
+    part : mapping or None
+        The columns `x` and rows `y` to show first; None for the session's.
+    cells : int
+        The most bins that the page holds.
+    """
+    files = scripts.SERVED if served else scripts.OFFLINE
+    data = "" if served else json.dumps(_data(session, cells)).replace("<", "\\u003c")
+    ask = "askServer" if served else f"answerFrom({data})"
+    options = json.dumps({"offline": not served, "view": part})
+    code = scripts.joined(files).replace("</", "<\\/")
+    script = f"\n{code}\nawait openPage({ask}, {options});\n"
+    style = f"{scripts.style()}\nbody {{ margin: 0; background: #fff; }} {DARK}"
     title = html.escape(shown(f"e({session.view.numerator}) / e({session.view.denominator}) · racviz"))
-    policy = content_policy(script, connect="'self'" if ask else "'none'")
+    policy = content_policy(script, connect="'self'" if served else "'none'")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<title>{title}</title><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
@@ -51,7 +59,7 @@ def page(session: Session, ask: str = "", view: str = "null", cells: int = CELLS
 
 
 def content_policy(script: str, connect: str = "'none'") -> str:
-    """A Content-Security-Policy: this one script runs, and nothing is loaded from anywhere; connect says where requests may go."""
+    """A Content-Security-Policy under which this script runs and nothing is loaded. connect: the source that requests may go to."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; connect-src {connect}; "
@@ -63,59 +71,72 @@ DARK = (
     "@media (prefers-color-scheme: dark) { body { background: #15171b; } .rvx { --ink: #e8eaed; --faint: #9aa1ab; --page: #15171b; "
     "--line: #4a505a; --focus: #7db9ea; } }"
 )
-SHOW_SVG = """
-if (location.hash === "#svg") document.body.innerHTML = document.getElementById("explorer").rvx.svg();
-"""
 
 
 def _data(session: Session, cells: int) -> dict[str, Any]:
-    """The view's two sums in bins of as few columns as fit, and the texts of the tokens where every token has a bin of its own."""
-    layers, order, pyramid = session.layers, session.order, session.runs.pyramid
-    k = max(0, math.ceil(math.log2(max(1.0, len(order) * layers.columns / cells))))
-    bins = -(-layers.columns // (1 << k))
-    top, bottom, tokens, bad = layers(k, order, 0, bins)
-    top, bottom = np.where((bad >= tokens) & (tokens > 0), np.nan, top), np.where(tokens > 0, bottom, -1)
-    about = session.about()[0]
-    fixed = {
-        name: [about["view"][name]] for name in ("numerator", "denominator", "order", "align", "phase", "tokens", "answers")
-    }
-    about |= {"choices": about["choices"] | fixed | {"errors_of": [session.group]}, "lacking": []}
-    edge = np.full(len(order), pyramid.origin("boundary")) if session.view.align == "boundary" else pyramid.t_in[order]
-    found = {
-        "about": about, "bins": bins, "width": 1 << k, "top": _coded(top), "bottom": _coded(bottom), "boundary": edge.tolist(),
-        "problems": [pyramid.meta["problems"][row] for row in order], "lengths": pyramid.lengths[order].tolist(),
-        "t_in": pyramid.t_in[order].tolist(), "offsets": layers.offsets[order].tolist(),
+    """The view's two sums in at most so many bins; the texts of tokens if each token has a bin of its own."""
+    sums, order, catalogue = session.sums, session.order, session.catalogue
+    pyramid = catalogue.pyramid
+    k = max(0, math.ceil(math.log2(max(1.0, len(order) * sums.columns / cells))))
+    bins = -(-sums.columns // (1 << k))
+    top, bottom, tokens, unusable = sums(k, order, 0, bins)  # [rows, bins]
+    top, bottom = np.where((unusable >= tokens) & (tokens > 0), np.nan, top), np.where(tokens > 0, bottom, -1)
+    data = {
+        "about": _fixed_about(session), "bins": bins, "width": 1 << k, "top": _coded(top), "bottom": _coded(bottom),
+        "boundary": session.boundaries(order), "problems": [catalogue.rows[row] for row in order],
+        "lengths": pyramid.lengths[order].tolist(), "t_in": pyramid.t_in[order].tolist(), "offsets": sums.offsets[order].tolist(),
     }  # fmt: skip
     if len(order) <= TEXTS:
-        names = [pyramid.meta["problems"][row] for row in order]
-        found |= {"asked": [session.asked(int(row)) for row in order], "answers": [session.answered(name) for name in names]}
+        rows = [int(row) for row in order]
+        data["questions"] = [catalogue.question(row) for row in rows]
+        data["answers"] = [catalogue.answers(row) for row in rows]
     if k == 0 and pyramid.vocabulary:
         used = np.unique(np.asarray(pyramid.ids)[order])
         place = {int(i): n for n, i in enumerate(used)}
-        ids = [[place[int(i)] for i in pyramid.ids[row][: pyramid.lengths[row]]] for row in order]
-        found |= {"ids": ids, "texts": [pyramid.vocabulary.get(int(i), f"#{i}") for i in used]}
-    return found
+        data["ids"] = [[place[int(i)] for i in pyramid.ids[row][: pyramid.lengths[row]]] for row in order]
+        data["texts"] = [pyramid.vocabulary.get(int(i), f"#{i}") for i in used]
+    return data
+
+
+def _fixed_about(session: Session) -> dict[str, Any]:
+    """The session's `about` with the choices that a page without a session can make: colours only."""
+    about = session.about()[0]
+    names = ("numerator", "denominator", "order", "align", "phase", "tokens", "answers")
+    fixed = {name: [about["view"][name]] for name in names} | {"errors_of": [session.group]}
+    return about | {"choices": about["choices"] | fixed, "lacking": []}
 
 
 def _coded(values: np.ndarray) -> str:
+    """Values as float32, in base64."""
     return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode()
 
 
 def selection(session: Session, x: tuple[float, float] | None = None, y: tuple[float, float] | None = None):
-    """The tokens that are shown as a frame: problem_id, position, token_id, token, phase, the two errors and their ratio (NaN where
-    there is none). x, y: columns and places of the order; all where they are not given."""
+    """The tokens of a part as a data frame.
+
+    Parameters
+    ----------
+    session : Session
+    x, y : pair of float or None
+        First and last column, first and last row in order; None for all.
+
+    Returns
+    -------
+    DataFrame
+        problem_id, position, token_id, token, phase, the two errors and their ratio; NaN where there is none.
+    """
     import pandas as pd
 
-    layers, pyramid, view = session.layers, session.runs.pyramid, session.view
+    sums, pyramid, view = session.sums, session.catalogue.pyramid, session.view
     low, high = (0, len(session.order)) if y is None else (max(0, int(y[0])), min(len(session.order), math.ceil(y[1])))
-    first, last = (0, layers.columns) if x is None else (max(0, int(x[0])), min(layers.columns, math.ceil(x[1])))
+    first, last = (0, sums.columns) if x is None else (max(0, int(x[0])), min(sums.columns, math.ceil(x[1])))
     rows = session.order[low:high]
-    top, bottom, tokens, bad = layers(0, rows, first, max(first + 1, last))
+    top, bottom, tokens, unusable = sums(0, rows, first, max(first + 1, last))
     row, column = np.nonzero(tokens > 0)
-    position = column + first - layers.offsets[rows[row]]
+    position = column + first - sums.offsets[rows[row]]
     ids = np.asarray(pyramid.ids)[rows[row], position]
-    good = bad[row, column] == 0
-    above, below = (np.where(good, each[row, column], np.nan).astype(np.float64) for each in (top, bottom))
+    usable = unusable[row, column] == 0  # [tokens]
+    above, below = (np.where(usable, errors[row, column], np.nan).astype(np.float64) for errors in (top, bottom))
     return pd.DataFrame(
         {
             "problem_id": np.array(pyramid.meta["problems"], dtype=object)[rows[row]], "position": position, "token_id": ids,
@@ -130,30 +151,46 @@ def selection(session: Session, x: tuple[float, float] | None = None, y: tuple[f
 def save(
     session: Session, path: str | Path, x: tuple[float, float] | None = None, y: tuple[float, float] | None = None
 ) -> Path:
-    """Write what is seen: .html (offline, with pan, zoom and hover), .png and .svg (by an installed browser), .csv or .parquet (tokens)."""
+    """Write a part of the view to a file of the kind that its ending names.
+
+    Parameters
+    ----------
+    session : Session
+    path : path
+        .html (offline, with pan, zoom and hover), .png or .svg (by an installed browser), .csv or .parquet (tokens).
+    x, y : pair of float or None
+        First and last column, first and last row in order; None for all.
+
+    Raises
+    ------
+    ParameterError
+        For another ending.
+    StorageError
+        If a picture needs a browser and there is none.
+    """
     path = Path(path)
-    seen = json.dumps({"x": list(x), "y": list(y)}) if x is not None and y is not None else "null"
+    part = {"x": list(x), "y": list(y)} if x is not None and y is not None else None
     if path.suffix == ".html":
-        write_text(path, page(session, view=seen))
+        write_text(path, page(session, part=part))
     elif path.suffix == ".csv":
         with atomic(path) as temporary:
             tokens = selection(session, x, y)
             tokens["problem_id"] = tokens["problem_id"].map(cell)
-            tokens["token"] = tokens["token"].map(
-                lambda text: cell(text) if len(text.strip()) > 1 else text
-            )  # "=" runs nothing
+            # "=" alone runs nothing in a spreadsheet
+            tokens["token"] = tokens["token"].map(lambda text: cell(text) if len(text.strip()) > 1 else text)
             tokens.rename(columns=cell).to_csv(temporary, index=False)
     elif path.suffix == ".parquet":
         with atomic(path) as temporary:
             selection(session, x, y).to_parquet(temporary, index=False)
     elif path.suffix in (".png", ".svg"):
-        _by_browser(page(session, view=seen), path)
+        _by_browser(page(session, part=part), path)
     else:
         raise ParameterError(f"path must end in .html, .png, .svg, .csv or .parquet; not {path.name!r}.")
     return path
 
 
 def _by_browser(content: str, path: Path) -> None:
+    """Let an installed browser draw a page, and write its picture."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise StorageError(

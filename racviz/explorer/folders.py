@@ -1,4 +1,4 @@
-"""Errors in the folder of a run: those that are shown together, and those that are not, with the reason."""
+"""Errors in a run's folder: files to show together, and hidden ones with the reason."""
 
 from pathlib import Path
 
@@ -9,35 +9,36 @@ from racviz.store.files import regular_file
 
 
 def folder_files(folder: Path) -> tuple[list[tuple[str, Pyramid]], list[str], list[str]]:
-    """The errors of a run's folder along the same rollouts, names of those along others, and names and faults of broken files.
+    """The errors of a run's folder: those along the same rollouts, the names of all others, and broken files with the reason.
 
-    Raises DataError where there is none that can be read.
+    Raises DataError if none can be read.
     """
     inner = folder / "errors" if (folder / "errors").is_dir() else folder
-    made: dict[Path, Pyramid] = {}
+    pyramids: dict[Path, Pyramid] = {}
     broken: list[str] = []
     # the study's own errors first
     for path in sorted(inner.glob("*.parquet"), key=lambda path: ("-final-" not in path.name, "=" in path.name, path.name)):
         try:
             if not path.name.startswith(".") and _is_errors(path):
-                made[path] = open_pyramid(path)
+                pyramids[path] = open_pyramid(path)
         except DataError as error:
             broken.append(shown(f"{path.stem}: {error}", 400))
-    if not made and broken:
+    if not pyramids and broken:
         raise DataError(f"the folder {folder} holds no errors that can be read: {'; '.join(broken)}")
-    if not made:
+    if not pyramids:
         raise DataError(
             f"the folder {folder} holds no errors/*.parquet. The report figure2_error_heatmap writes them, as do Study.errors and "
             "ReconstructionErrors.save; a run that is still at work has them once they are whole."
         )
-    # other problems or rollouts than those of the newest lie in a run's folder where its parameters were changed in between
-    base = made[max(made, key=lambda path: path.stat().st_mtime)].meta["sequences"]
-    same = [(path.stem, each) for path, each in made.items() if each.meta["sequences"] == base]
-    return same, [path.stem for path, each in made.items() if each.meta["sequences"] != base], broken
+    # a run whose parameters changed leaves errors along other rollouts behind; the newest file decides
+    newest = pyramids[max(pyramids, key=lambda path: path.stat().st_mtime)].meta["sequences"]
+    shown_files = [(path.stem, pyramid) for path, pyramid in pyramids.items() if pyramid.meta["sequences"] == newest]
+    other_rollouts = [path.stem for path, pyramid in pyramids.items() if pyramid.meta["sequences"] != newest]
+    return shown_files, other_rollouts, broken
 
 
 def _is_errors(path: Path) -> bool:
-    """True if racviz wrote this file as errors: a table that was exported beside them is none."""
+    """True if racviz wrote this file as errors: a table exported beside them is not errors."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

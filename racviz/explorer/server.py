@@ -1,4 +1,4 @@
-"""The explorer for those who do not write notebooks: a page at 127.0.0.1 that asks the session of this process."""
+"""The explorer in a browser: a page at 127.0.0.1 that asks the session of this process."""
 
 import hmac
 import io
@@ -17,11 +17,11 @@ from racviz.explorer.export import page
 from racviz.explorer.session import Session
 
 LARGEST = 1 << 16
-"""Bytes of a request."""
+"""The most bytes of a request."""
 PATIENCE = 30.0
-"""Seconds that a client has to send its request, and again to take the answer."""
+"""Seconds for a client to send its request, and again to take the answer."""
 BACKLOG = 512
-"""Connections that may wait to be taken: a browser opens several at once, and a page that is reloaded many."""
+"""Connections that may wait: a browser opens several at once, and a reloaded page many."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -31,24 +31,9 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-ASK = """
-async (what) => {
-  const gone = (why) => [{ error: `the explorer's process does not answer (${why}); is it still running?` }, []];
-  let answer;
-  try { answer = await fetch("ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) }); }
-  catch (error) { return gone(error.message); }
-  if (!answer.ok) return gone(answer.status);
-  const bytes = await answer.arrayBuffer(), head = new DataView(bytes).getUint32(0);
-  const said = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, head))), arrays = [];
-  let at = 4 + head;
-  for (const size of said.sizes) { arrays.push(bytes.slice(at, at + size)); at += size; }
-  return [said.data, arrays];
-}
-"""
-
 
 class _Deadline(io.RawIOBase):
-    """A connection that is read until a moment, however slowly it drips."""
+    """A connection with a deadline for its request, however slowly the bytes arrive."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection, self._end = connection, time.monotonic() + seconds
@@ -65,85 +50,115 @@ class _Deadline(io.RawIOBase):
 
 
 class _Listener(ThreadingHTTPServer):
-    """Threads of their own for clients, who may be slow or go away without a word."""
+    """A server of one session, with a thread for each client, which may be slow or disappear."""
 
     request_queue_size = BACKLOG
     daemon_threads = True
 
+    def __init__(self, session: Session, port: int, patience: float) -> None:
+        self.session, self.patience = session, patience
+        self.lock = threading.Lock()
+        self.key = secrets.token_urlsafe(16)
+        """The first part of every path."""
+        self.page = page(session, served=True).encode()
+        policy = re.search(rb'Content-Security-Policy" content="([^"]+)"', self.page)[1].decode()
+        self.policy = policy + "; frame-ancestors 'none'"
+        super().__init__(("127.0.0.1", port), _Handler)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print unexpected errors; a client that left is expected."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """Answers to one client: the page at `/`, the session's answers at `/ask`."""
+
+    server: _Listener
+
+    def setup(self) -> None:
+        """Read the request with a deadline."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Deadline(self.connection, self.server.patience))
+
+    def do_GET(self) -> None:
+        """Send the page."""
+        if self._allowed("/"):
+            self._send(200, self.server.page, "text/html; charset=utf-8")
+
+    def do_POST(self) -> None:
+        """Hand the request to the session, and send its data and arrays."""
+        if not self._allowed("/ask"):
+            return
+        size = self.headers.get("Content-Length", "")
+        if not (size.isascii() and size.isdigit()) or len(size) > 9 or int(size) > LARGEST:
+            return self._send(413, b"", "text/plain")
+        try:
+            request = json.loads(self.rfile.read(int(size)))
+        except (ValueError, RecursionError):
+            return self._send(400, b"", "text/plain")
+        with self.server.lock:
+            data, arrays = self.server.session.handle(request if isinstance(request, dict) else {})
+        head = json.dumps({"data": data, "sizes": [len(array) for array in arrays]}).encode()
+        self._send(200, b"".join([len(head).to_bytes(4, "big"), head, *arrays]), "application/octet-stream")
+
+    def _allowed(self, path: str) -> bool:
+        """Reject requests without the secret path, from a foreign Host (DNS rebinding), or from another site's page."""
+        port = self.server.server_port
+        hosts = [f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in ([f":{port}"] + [""] * (port == 80))]
+        origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
+        same_origin = origin is None or origin in [f"http://{host}" for host in hosts]
+        secret = hmac.compare_digest(self.path.encode("utf-8", "replace"), f"/{self.server.key}{path}".encode())
+        if secret and self.headers.get("Host") in hosts and same_origin and site in ("none", "same-origin"):
+            return True
+        self._send(404, b"", "text/plain")
+        return False
+
+    def _send(self, status: int, body: bytes, kind: str) -> None:
+        self.connection.settimeout(self.server.patience)  # for the whole answer, however slowly it is taken
+        self.send_response(status)
+        fixed = {"Content-Type": kind, "Content-Length": str(len(body)), "Content-Security-Policy": self.server.policy}
+        for name, value in (HEADERS | fixed).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def version_string(self) -> str:
+        """The name in the Server header, without versions."""
+        return "racviz"
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
 class Server:
-    """Serves one session at an address that only who was told it knows. As a context it runs in a thread of its own."""
+    """Serve one session at a secret address; as a context, in a thread of its own.
+
+    Parameters
+    ----------
+    session : Session
+    port : int
+        Port on 127.0.0.1; 0 picks a free one.
+    patience : float
+        Seconds for a client to send its request, and again to take the answer.
+
+    Raises
+    ------
+    StorageError
+        If the port cannot be used.
+    """
 
     def __init__(self, session: Session, port: int = 0, patience: float = PATIENCE) -> None:
-        key, lock = secrets.token_urlsafe(16), threading.Lock()
-        shown = page(session, ask=ASK).encode()
-        policy = re.search(rb'Content-Security-Policy" content="([^"]+)"', shown)[1].decode() + "; frame-ancestors 'none'"
-
-        class Handler(BaseHTTPRequestHandler):
-            def setup(self) -> None:
-                super().setup()
-                self.rfile.close()
-                self.rfile = io.BufferedReader(_Deadline(self.connection, patience))
-
-            def do_GET(self) -> None:
-                if self._known("/"):
-                    self._send(200, shown, "text/html; charset=utf-8")
-
-            def do_POST(self) -> None:
-                if not self._known("/ask"):
-                    return
-                size = self.headers.get("Content-Length", "")
-                if not (size.isascii() and size.isdigit()) or len(size) > 9 or int(size) > LARGEST:
-                    return self._send(413, b"", "text/plain")
-                try:
-                    request = json.loads(self.rfile.read(int(size)))
-                except (ValueError, RecursionError):
-                    return self._send(400, b"", "text/plain")
-                with lock:
-                    data, arrays = session.handle(request if isinstance(request, dict) else {})
-                head = json.dumps({"data": data, "sizes": [len(each) for each in arrays]}).encode()
-                self._send(200, b"".join([len(head).to_bytes(4, "big"), head, *arrays]), "application/octet-stream")
-
-            def _known(self, rest: str) -> bool:
-                """Reject requests without the secret path, from a foreign Host (DNS rebinding), or from another site's page."""
-                port = self.server.server_port
-                hosts = [f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in ([f":{port}"] + [""] * (port == 80))]
-                origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
-                same = origin is None or origin in [f"http://{host}" for host in hosts]
-                path = hmac.compare_digest(self.path.encode("utf-8", "replace"), f"/{key}{rest}".encode())
-                if path and self.headers.get("Host") in hosts and same and site in ("none", "same-origin"):
-                    return True
-                self._send(404, b"", "text/plain")
-                return False
-
-            def _send(self, status: int, body: bytes, kind: str) -> None:
-                self.connection.settimeout(patience)  # for the whole answer, however slowly it is taken
-                self.send_response(status)
-                fixed = HEADERS | {"Content-Type": kind, "Content-Length": str(len(body)), "Content-Security-Policy": policy}
-                for name, value in fixed.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def version_string(self) -> str:
-                return "racviz"
-
-            def log_message(self, *_: Any) -> None:
-                """Nothing is logged."""
-
         try:
-            self._server = _Listener(("127.0.0.1", port), Handler)
+            self._server = _Listener(session, port, patience)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
             raise StorageError(f"port {port} of this machine cannot be used: {why}. Take another --port, or none.") from error
-        self.address = f"http://127.0.0.1:{self._server.server_port}/{key}/"
+        self.address = f"http://127.0.0.1:{self._server.server_port}/{self._server.key}/"
 
     def serve(self) -> None:
-        """Until interrupted."""
+        """Serve until interrupted."""
         try:
             self._server.serve_forever()
         finally:

@@ -1,4 +1,4 @@
-"""The explorer where nothing can answer it: the heatmap of the figures, of the same two errors."""
+"""The explorer without a session: the heatmap of `racviz.figures` for the same two errors."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from racviz.explorer.pyramid import DENSE
 from racviz.explorer.session import Session
 
 MOST = 3_000_000
-"""Tokens that are laid out for a static figure; of more problems the first in order are shown."""
+"""The most tokens of a static figure; beyond them only the first problems in order are shown."""
 
 
 def static_figure(session: Session) -> Any:
@@ -20,7 +20,7 @@ def static_figure(session: Session) -> Any:
     from racviz.figures.theme import empty
     from racviz.statistics import pretty
 
-    view, pyramid = session.view, session.runs.pyramid
+    view, pyramid = session.view, session.catalogue.pyramid
     title = f"{pretty(view.numerator)} over {pretty(view.denominator)}"
     if not len(session.order):
         return empty(title, "No problem is left by the filters.", pyramid.meta["label"])
@@ -37,4 +37,5 @@ def static_figure(session: Session) -> Any:
 
 
 def _name(label: str) -> str:
+    """A column's name in the figure."""
     return "dense norm" if label == DENSE else label

@@ -1,20 +1,18 @@
-"""The explorer in a notebook: the session in the kernel, its face in the browser, messages between them."""
+"""The explorer in a notebook: the session in the kernel, its page in the browser, messages between them."""
 
-from pathlib import Path
 from typing import Any
 
 import anywidget
 
+from racviz.explorer import scripts
 from racviz.explorer.session import Session
-
-STATIC = Path(__file__).parent / "static"
 
 
 class ExplorerWidget(anywidget.AnyWidget):
-    """Hands the face's requests to a session, and its answers back with the request's number."""
+    """Hand the page's requests to a session, and its answers back with the request's number."""
 
-    _esm = STATIC / "explorer.js"
-    _css = STATIC / "explorer.css"
+    _esm = scripts.joined(scripts.WIDGET)
+    _css = scripts.style()
 
     def __init__(self, session: Session) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """The explorer as it is served and as a page of its own: painted, zoomed, stepped through; no text of a model becomes anything else."""
 
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -207,9 +206,3 @@ def test_pictures_by_the_browser(errors, tmp_path):
     assert ">token position</text>" in svg and "n = 40 problems</text>" in svg, "axes and caption are text"
     PICTURES.mkdir(parents=True, exist_ok=True)
     (PICTURES / "saved.png").write_bytes(png)
-
-
-def test_python_where_the_face_is_shipped():
-    from racviz.explorer.export import STATIC
-
-    assert {path.name for path in Path(STATIC).iterdir()} == {"explorer.js", "explorer.css", "offline.js"}

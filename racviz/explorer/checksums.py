@@ -1,4 +1,4 @@
-"""Arrays on disk that are checked as they are read: a checksum for every 64 KiB, compared when a block is first needed."""
+"""Arrays on disk with a checksum for every 64 KiB, compared when a block is first read."""
 
 import json
 import re
@@ -16,8 +16,8 @@ from racviz.store.schemas import checked, loaded_json
 BLOCK = 1 << 16
 """Bytes that share a checksum."""
 NAME = "sums.json"
-SUMS = dict[str, list[int]]
-"""By the name of an array's file, the checksums of its blocks."""
+CHECKSUMS = dict[str, list[int]]
+"""Schema: the checksums of a file's blocks, by file name."""
 
 
 class Damaged(Exception):
@@ -31,38 +31,47 @@ def checksums(array: np.ndarray) -> list[int]:
 
 
 def sealed(content: Mapping[str, Any]) -> str:
-    """JSON that holds a checksum of its own content; in ASCII, since a token may hold half a character."""
+    """JSON with a checksum of its content; in ASCII, because a token may hold half a character."""
     text = json.dumps(content)
     return f'{{"crc": {zlib.crc32(text.encode())}, "content": {text}}}'
 
 
 def unsealed(path: Path, schema: Any) -> dict[str, Any]:
-    """Read what `sealed` made. Raises OSError where there is nothing, Damaged where it is not what was written or not of the schema."""
+    """Read a file of `sealed`.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    Damaged
+        If the content differs from its checksum or from the schema.
+    """
     if not path.is_file():
         raise FileNotFoundError(path)
-    found = re.fullmatch(rb'\{"crc": (\d{1,10}), "content": (\{.*\})\}', path.read_bytes(), re.DOTALL)
-    if found is None or zlib.crc32(found[2]) != int(found[1]):
+    parts = re.fullmatch(rb'\{"crc": (\d{1,10}), "content": (\{.*\})\}', path.read_bytes(), re.DOTALL)
+    if parts is None or zlib.crc32(parts[2]) != int(parts[1]):
         raise Damaged(f"{path.name} is not what was written")
     try:
-        content = loaded_json(found[2], path.name, field="the content")
+        content = loaded_json(parts[2], path.name, field="the content")
         checked(content, schema, path.name)
     except DataError as error:
         raise Damaged(str(error)) from error
     return content
 
 
-def write_sums(folder: Path, sums: Mapping[str, list[int]]) -> None:
-    (folder / NAME).write_text(sealed(sums), encoding="utf-8")
+def write_checksums(folder: Path, crcs: Mapping[str, list[int]]) -> None:
+    """Write the checksums of a folder's arrays into the folder."""
+    (folder / NAME).write_text(sealed(crcs), encoding="utf-8")
 
 
-def save(path: Path, array: np.ndarray, sums: dict[str, list[int]]) -> None:
+def save(path: Path, array: np.ndarray, crcs: dict[str, list[int]]) -> None:
     """Write an array as a .npy file and note its checksums under the file's name."""
     np.save(path, array)
-    sums[path.name] = checksums(array)
+    crcs[path.name] = checksums(array)
 
 
 class Checked:
-    """A mapped array of two dimensions; each block is compared with its checksum when it is first read.
+    """A memory-mapped array of two dimensions; each block is compared with its checksum when it is first read.
 
     Parameters
     ----------
@@ -70,36 +79,41 @@ class Checked:
         A .npy file.
     shape : pair of int
     dtype : dtype
-    sums : list of int
-        Of `checksums`.
+    crcs : list of int
+        Checksums of the array's blocks, from `checksums`.
     instead : callable
-        Gives an array to read in place of a damaged one, or raises.
+        Returns an array to read in place of a damaged one, or raises.
+
+    Raises
+    ------
+    Damaged
+        If the file is not an array of this shape and dtype.
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, int], dtype: Any, sums: list[int], instead: Callable[[], "Checked"]
+        self, path: Path, shape: tuple[int, int], dtype: Any, crcs: list[int], instead: Callable[[], "Checked"]
     ) -> None:
         self.path, self.shape, self.dtype, self._instead = path, shape, np.dtype(dtype), instead
-        self._other: Checked | None = None
-        size = shape[0] * shape[1] * self.dtype.itemsize
+        self._replacement: Checked | None = None
+        size = shape[0] * shape[1] * self.dtype.itemsize  # bytes
         try:
             regular_file(path)  # a FIFO would never be read to its end
             self._data = np.load(path, mmap_mode="r")
             ok = self._data.shape == shape and self._data.dtype == self.dtype and self._data.flags.c_contiguous
         except (OSError, ValueError, EOFError, SyntaxError) as error:
             raise Damaged(f"{path.name} is not readable") from error
-        if not ok or not isinstance(sums, list) or len(sums) != -(-size // BLOCK):
+        if not ok or not isinstance(crcs, list) or len(crcs) != -(-size // BLOCK):
             raise Damaged(f"{path.name} is not what was written")
-        self._sums, self._good = sums, np.zeros(len(sums), dtype=bool)
+        self._crcs, self._good = crcs, np.zeros(len(crcs), dtype=bool)
         self._raw = memoryview(self._data.reshape(-1).view(np.uint8))
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        if self._other is None and not self._whole(key):
-            self._other = self._instead()
-        return self._other[key] if self._other is not None else self._data[key]
+        if self._replacement is None and not self._whole(key):
+            self._replacement = self._instead()
+        return self._replacement[key] if self._replacement is not None else self._data[key]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[:], dtype=dtype) if copy else np.asarray(self[:], dtype=dtype)
@@ -113,18 +127,18 @@ class Checked:
             return True
         begin = (rows * self.shape[1] + first) * self.dtype.itemsize // BLOCK
         end = ((rows * self.shape[1] + last) * self.dtype.itemsize - 1) // BLOCK
-        steps = np.zeros(len(self._sums) + 1, dtype=np.int64)
+        steps = np.zeros(len(self._crcs) + 1, dtype=np.int64)
         np.add.at(steps, begin, 1)
         np.add.at(steps, end + 1, -1)
         for block in np.flatnonzero((np.cumsum(steps[:-1]) > 0) & ~self._good):
-            if zlib.crc32(self._raw[block * BLOCK : (block + 1) * BLOCK]) != self._sums[block]:
+            if zlib.crc32(self._raw[block * BLOCK : (block + 1) * BLOCK]) != self._crcs[block]:
                 return False
             self._good[block] = True
         return True
 
 
 def lost(path: Path | None) -> DataError:
-    """The error for sums that are damaged and cannot be made anew."""
+    """The error for damaged sums that cannot be made again: the errors are gone."""
     what = "the errors" if path is None else str(path)
     return DataError(
         f"the explorer's sums of {what} were damaged on disk, and the errors are not there any more; open them again."
