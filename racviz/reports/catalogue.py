@@ -44,6 +44,11 @@ def find_report(name: str) -> Report:
     raise unknown("report", name, reports)
 
 
+def is_packaged(report: Report) -> bool:
+    """True for a report that ships with racviz, of which a plan can be made; false for a notebook of the user's."""
+    return report.path.parent == resource("notebooks")
+
+
 def parameters_of(name: str) -> dict[str, dict[str, str]]:
     """Name -> default, type and help of each parameter, in the order of the notebook."""
     import papermill
