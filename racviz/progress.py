@@ -28,9 +28,9 @@ INTERVAL = 0.5
 """Seconds between two looks at the progress of a kernel."""
 EVERY = 30.0
 """Seconds between two lines of one step, in a file or a pipe."""
-LINE = "{desc}: {n_fmt}/{total_fmt} {unit}s, {rate_noinv_fmt}, {remaining} left"
-COUNT = "{desc}: {n_fmt} {unit}s, {rate_noinv_fmt}"
-"""A line of a step whose number of rows is known, and unknown."""
+LINE = "{{desc}}: {{n_fmt}}/{{total_fmt}} {units}, {{rate_fmt}}, {{remaining}} left"
+COUNT = "{{desc}}: {{n_fmt}} {units}, {{rate_fmt}}"
+"""A line of a step whose number of rows is known, and unknown, in tqdm's words."""
 
 
 def progress_bar(
@@ -125,10 +125,13 @@ class Step(tqdm):
             self.say(self.finished())
 
     def finished(self) -> str:
-        """`generate: 64 rows in 8.2 s (7.8 rows/s)`."""
-        seconds, name = max(1e-9, time.time() - self.start_t), self.desc.removesuffix(": ")
+        """`generate: 64 rows in 8.2 s (7.8 rows/s)`, or `sweep: 6 cells in 2.1 min (21 s/cell)`."""
+        seconds, name = max(1e-3, time.time() - self.start_t), self.desc.removesuffix(": ")
         took = f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
-        return f"{name}: {self.n:,} {self.unit}s in {took} ({self.n / seconds:.3g} {self.unit}s/s)"
+        rate = f"{self.n / seconds:.3g} {units(self.unit)}/s"
+        if 0 < self.n < seconds:
+            rate = f"{seconds / self.n:.3g} s/{self.unit}"
+        return f"{name}: {self.n:,} {units(self.unit, self.n)} in {took} ({rate})"
 
     def say(self, line: str) -> None:
         _write(line)
@@ -188,9 +191,16 @@ class Relayed(Step):
 
 def line_of(state: dict[str, Any]) -> str:
     """A plain line of where a step stands, from tqdm's `format_dict`."""
-    form = LINE if state["total"] else COUNT
+    form = (LINE if state["total"] else COUNT).format(units=units(str(state["unit"])))
     state = {**state, "prefix": str(state["prefix"]).removesuffix(": "), "ncols": None}
     return tqdm.format_meter(**state | {"bar_format": form})
+
+
+def units(unit: str, count: int = 2) -> str:
+    """The word for so many rows: row, rows; study, studies."""
+    if count == 1:
+        return unit
+    return f"{unit[:-1]}ies" if unit.endswith("y") else f"{unit}s"
 
 
 def finished_of(path: Path) -> Path:
@@ -265,7 +275,7 @@ class Follower:
 
 def _bar_below() -> tqdm:
     """A bar on the second line of the terminal."""
-    form = "  {desc}{n_fmt}/{total_fmt} {unit}s, {elapsed}"
+    form = "  {desc}{n_fmt}/{total_fmt} ({unit}), {elapsed}"
     return tqdm(position=1, leave=False, desc="", bar_format=form)
 
 

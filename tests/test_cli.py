@@ -354,7 +354,7 @@ def test_the_demo_says_how_long_it_takes_here():
 def test_the_demo_shows_a_picture_before_its_reports(racviz, monkeypatch):
     order = []
     monkeypatch.setattr("racviz.demo.first_picture", lambda given, out, runs: order.append("picture") or out / "first.html")
-    monkeypatch.setattr("racviz.reports.running.run_report", lambda name, *_, **__: order.append(name))
+    monkeypatch.setattr("racviz.reports.running.run_report", lambda name, *_, **__: order.append(name) or Path(name))
     monkeypatch.setattr("racviz.reports.kernels.Kernels._start", lambda self: None)
     monkeypatch.setattr("racviz.demo.summary", lambda *_: ["the numbers"])
     code, out, err = racviz("demo", "--out", "pages")

@@ -46,7 +46,11 @@ def test_a_long_step_is_a_line_every_half_minute(capsys, clock):
     *lines, last = capsys.readouterr().err.splitlines()
     done = [int(re.search(r"(\d+)/100 rows", line)[1]) for line in lines]
     assert done == [15, 30, 45, 60, 75, 90] and "100 rows" in last
-    assert all(re.search(r"row/s.*\d\d:\d\d", line) and not CONTROL.search(line) for line in lines)
+    assert all(re.search(r"/s, .*\d\d:\d\d", line) and not CONTROL.search(line) for line in lines)
+
+
+def test_units_are_words():
+    assert [progress.units("row"), progress.units("study"), progress.units("row", 1)] == ["rows", "studies", "row"]
 
 
 def test_a_step_of_unknown_length_is_told_too(capsys, clock):

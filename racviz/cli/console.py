@@ -20,7 +20,7 @@ WORDS = "racviz.words"
 class Commands(TyperGroup):
     """The commands by group; a user's error is one line without a traceback.
 
-    An interruption says what it leaves.
+    An interruption names the work that it keeps.
     """
 
     def invoke(self, ctx):
@@ -137,7 +137,7 @@ def say(text: str) -> None:
 
 
 def begin(command: str, work: str, seconds: float | None, out: object) -> None:
-    """Say what a command is going to take, and where it writes.
+    """Announce a command: its size, expected time, and the place of its result.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def begin(command: str, work: str, seconds: float | None, out: object) -> None:
 
 
 def end(following: Iterable[str]) -> None:
-    """Say what to open or run next."""
+    """Name the files to open or the commands to run next."""
     say("Next: " + ", or ".join(following))
 
 

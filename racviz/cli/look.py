@@ -1,4 +1,4 @@
-"""The commands that show what there is: results, the explorer, the cache, this machine."""
+"""The commands that only look: results, the explorer, the cache, this machine."""
 
 import contextlib
 import sys
@@ -99,8 +99,8 @@ def doctor(
 ) -> None:
     """Check this machine and installation.
 
-    For each thing that is missing or poor a line says what to do. The exit status is 1 where
-    racviz cannot work, else 0.
+    Each missing or poor thing comes with a line of advice. The exit status is 1 where racviz
+    cannot work, else 0.
     """
     import json
 

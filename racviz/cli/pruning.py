@@ -33,7 +33,7 @@ Method = Annotated[
 Sparsity = Annotated[
     float | None,
     typer.Option(
-        help="Fraction of zeros in the pruned linears, in [0, 1); 0.5, or what the pattern fixes."
+        help="Fraction of zeros in the pruned linears, in [0, 1); default: 0.5, or by the pattern."
     ),
 ]
 ScopeName = Annotated[
@@ -143,7 +143,7 @@ def _check_pruning(
 def _begin_pruning(
     loaded: Any, tokens: int, length: int, mode: str, solving: dict[str, Any], out: Path
 ) -> None:
-    """Say what pruning is going to take. Values that cannot be are left to the steps to refuse."""
+    """Announce pruning. Invalid values are left to the steps to reject."""
     from racviz.cli.expecting import pruning_time
     from racviz.pruning import MODES, Scope
 

@@ -13,7 +13,7 @@ from racviz.printable import message, shown
 
 
 def complete_report(incomplete: str) -> list[tuple[str, str]]:
-    """Names and titles of the reports that begin with what was typed, for the shell."""
+    """Names and titles of reports with this beginning, for the shell."""
     from racviz.reports.catalogue import list_reports
 
     return [(each.name, each.title) for each in list_reports() if each.name.startswith(incomplete)]
@@ -154,9 +154,9 @@ def _run_reports(asked: dict[str, dict[str, Any]], all_: bool, out: Path) -> dic
 
 
 def _begin_report(name: str, given: dict[str, Any], out: Path) -> Path:
-    """Say what a report is going to take; returns the folder of its run.
+    """Announce a report; returns the folder of its run.
 
-    Raises ParameterError for a parameter, a list or a model that cannot be, before anything runs.
+    Raises ParameterError for an invalid parameter, list or model, before anything runs.
     """
     from racviz import reports
     from racviz.cli.expecting import plan_time
@@ -165,9 +165,9 @@ def _begin_report(name: str, given: dict[str, Any], out: Path) -> Path:
     page = out if str(out).endswith(".html") else out / f"{found.name}.html"
     run = str(values.get("run", ""))
     folder = Path(run) if "/" in run else Path("runs") / run
-    work, seconds = "a notebook of your own", None
-    if reports.is_packaged(found):
-        plan = reports.plan_report(name, given)
+    work, seconds = "a notebook", None
+    plan = _planned(name, given) if reports.is_packaged(found) else None
+    if plan is not None:
         for what, right, said in plan.checks:
             if not right and what in ("comparisons", "model"):
                 raise ParameterError(said)
@@ -176,6 +176,18 @@ def _begin_report(name: str, given: dict[str, Any], out: Path) -> Path:
         work, seconds = f"{len(plan.steps)} steps", plan_time(plan, values)
     begin(found.name, work, seconds, f"{page}" + (f" and {folder}/" if run else ""))
     return folder
+
+
+def _planned(name: str, given: dict[str, Any]) -> Any:
+    """The plan of a report, or None for a model of a kind that cannot be planned for."""
+    from racviz import reports
+
+    try:
+        return reports.plan_report(name, given)
+    except RacvizError:
+        raise
+    except Exception:  # an architecture that only runs with its weights; the report may still run
+        return None
 
 
 def _commands(run: Path) -> list[str]:

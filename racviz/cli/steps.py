@@ -264,6 +264,6 @@ def evaluate(
     for key, value in result.summary().items():
         print(f"{key:>11}  {value:.4f}" if isinstance(value, float) else f"{key:>11}  {value:,}")
     if out:
-        end([f'python -c "import pandas; print(pandas.read_parquet({str(out)!r}))"'])
+        end([f"pandas.read_parquet({str(out)!r}), a row an answer with its verdict"])
     else:
         end(["the same command with --out FILE keeps the answers, each with its verdict"])
