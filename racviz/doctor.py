@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import RacvizError
-from racviz.memory import available_memory, memory_limit, total_memory
+from racviz.exceptions import RacvizError
 from racviz.printable import message
+from racviz.processes.memory import available_memory, memory_limit, total_memory
 
 LIBRARIES = ("torch", "transformers", "numpy", "numba", "plotly", "papermill")
 """Libraries without which racviz cannot work."""

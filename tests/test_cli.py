@@ -308,7 +308,7 @@ def test_a_misspelt_report_or_parameter_starts_nothing(racviz, unrun, arguments,
 def test_a_sweep_begins_with_its_cells_and_ends_with_its_table(racviz, monkeypatch, tiny_folder):
     frame = pd.DataFrame({"source": ["dense"]})
     frame.attrs["failed"] = {}
-    monkeypatch.setattr("racviz.sweep.run_sweep", lambda grid, **_: frame)
+    monkeypatch.setattr("racviz.study.sweep.run_sweep", lambda grid, **_: frame)
     given = dict(model=str(tiny_folder), sparsities=[0.5, 0.6], sources=["rac"], t_max=24, budget=24, problems=3, run="mine")
     Path("grid.yaml").write_text(json.dumps(given))
     code, out, err = racviz("sweep", "grid.yaml")

@@ -129,8 +129,8 @@ def cache(
     ] = None,
 ) -> None:
     """List or clean the cache of finished steps."""
-    from racviz.store.drafts import size_of
     from racviz.store import Store
+    from racviz.store.drafts import size_of
 
     store = Store.default()
     if prune:

@@ -123,6 +123,7 @@ def _check_pruning(
 ) -> None:
     """Raise before the model is loaded for options of `prune` that cannot be."""
     from racviz.pruning import Pattern, Scope, solver_named
+    from racviz.sources import SOURCES
 
     if Path(model).is_dir() and Path(model).resolve() == out.resolve():
         raise ParameterError(
@@ -133,7 +134,7 @@ def _check_pruning(
     solver_named(solving["method"])
     Scope(solving["scope"], solving["thirds"])
     Pattern.parse(solving["pattern"]).resolve(solving["sparsity"])
-    if source in ("rac", "prompt-same-problems") and not traces:
+    if SOURCES.named(source).needs == "traces" and not traces:
         raise ParameterError(
             f"--source {source} needs --traces: a file that `racviz traces` wrote, "
             "or others' traces."
@@ -167,10 +168,11 @@ def _inputs(
     import racviz as rv
     from racviz.problems import is_hub
     from racviz.problems.texts import load_texts
+    from racviz.sources import SOURCES
 
     few = max(256, tokens // 8) if is_hub(problems) else None  # of a hub's data set only a part
     chosen = None
-    if source == "prompt":
+    if SOURCES.named(source).needs == "problems":
         chosen = rv.load_problems(problems, split="calibration", limit=few)
     return {
         "traces": rv.import_traces(traces, loaded, tokens=_enough(tokens)) if traces else None,
