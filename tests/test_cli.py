@@ -277,14 +277,14 @@ def unrun(monkeypatch):
 
 
 def test_a_report_begins_with_its_plan_and_ends_with_what_to_open(racviz, unrun, tiny_folder):
-    Path("runs/cot_lengths").mkdir(parents=True)
-    Path("runs/cot_lengths/results.csv").write_text("")
-    given = ["-p", "t_max=24", "-p", "budget=24", "-p", "problems=3", "-p", "calibration_tokens=400"]
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/results.csv").write_text("")
+    given = ["-p", "run=mine", "-p", "t_max=24", "-p", "budget=24", "-p", "problems=3", "-p", "calibration_tokens=400"]
     code, out, err = racviz("report", "cot_lengths", *given, "--model", tiny_folder)
     assert code == 0 and unrun[0][0] == "cot_lengths" and unrun[0][1]["problems"] == 3
     first, last = err.splitlines()[0], err.splitlines()[-1]
-    assert "reports/cot_lengths.html" in first and "runs/cot_lengths" in first
-    assert "cot_lengths.html" in last and "racviz results runs/cot_lengths" in last
+    assert "reports/cot_lengths.html" in first and "runs/mine/" in first
+    assert "cot_lengths.html" in last and "racviz results runs/mine" in last
     assert out.splitlines() == ["reports/cot_lengths.html", "reports/index.html"]
 
 
@@ -336,6 +336,7 @@ def test_the_first_picture_makes_what_the_first_report_takes(tiny_folder, tmp_pa
     whole = study_from({name: value for name, value in values.items() if name in parameter_names()})
     for study in (first, whole):
         study.errors(demo.SHOWN)
+        [study.prune(source, demo.SHOWN) for source in study.sources]
     made, taken = first.manifest()["keys"], whole.manifest()["keys"]
     assert first.problems == demo.FIRST and len(made) > 4
     assert sorted(kind for key, kind in made.items() if key not in taken) == ["errors", "traces"]
@@ -655,7 +656,7 @@ def test_full_takes_all_problems_there_are(tmp_path, monkeypatch):
     monkeypatch.setattr(reports, "build_index", lambda out: out)
     (tmp_path / "mine.jsonl").write_text("".join(f'{{"prompt": "what is {k}?", "answer": "{k}"}}\n' for k in range(7)))
     runner = CliRunner()
-    own = ["-p", f"test_problems={tmp_path / 'mine.jsonl'}"]
+    own = ["-p", f"test_problems={tmp_path / 'mine.jsonl'}", "-p", "calibration_problems=arithmetic"]
     for name, more, count in (("seeds", [], 500), ("table2_code", [], 500), ("cot_lengths", own, 7)):
         assert runner.invoke(app, ["report", name, "--full", "--out", str(tmp_path), *more]).exit_code == 0
         assert asked[name]["problems"] == count
