@@ -59,11 +59,25 @@ class NumericalError(RacvizError, ArithmeticError):
 def unknown(parameter: str, got: object, allowed: Iterable[str], remedy: str = "") -> ParameterError:
     """`method must be one of 'magnitude', 'sparsegpt'; not 'sparsgpt'. Did you mean 'sparsegpt'?`"""
     allowed = list(allowed)
-    near = difflib.get_close_matches(str(got), allowed, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(got), allowed)
+    hint = f" Did you mean {near!r}?" if near is not None else ""
     return ParameterError(
         f"{parameter} must be one of {', '.join(map(repr, allowed))}; not {got!r}.{hint}{' ' + remedy if remedy else ''}"
     )
+
+
+def nearest(got: str, allowed: Iterable[str]) -> str | None:
+    """The allowed word that was probably meant; None where none is near.
+
+    Swapped letters come first (`modle` is `model`, not `mode`), then the most similar word, then one that begins alike.
+    """
+    allowed = list(allowed)
+    near = difflib.get_close_matches(got, allowed, n=3, cutoff=0.4)
+    if near:
+        return next((word for word in near if sorted(word) == sorted(got)), near[0])
+    beginnings = {word[: len(got)]: word for word in reversed(allowed)}
+    alike = difflib.get_close_matches(got, beginnings, n=1, cutoff=0.8)
+    return beginnings[alike[0]] if alike else None
 
 
 def check(condition: bool, parameter: str, got: object, allowed: str) -> None:

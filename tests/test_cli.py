@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,11 @@ from racviz.processes import this_process
 from racviz.reports import parse_parameters
 from racviz.store import Store
 
-COMMANDS = ["traces", "export", "prune", "errors", "evaluate", "sweep", "results", "report", "explore", "demo", "cache"]
+COMMANDS = [
+    "traces", "export", "prune", "errors", "evaluate", "sweep", "results", "report", "explore", "demo", "cache", "doctor",
+]  # fmt: skip
+SUMMARY = 45
+"""Characters of the first line of a command's help, at most."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -38,11 +43,11 @@ def racviz(monkeypatch, capsys, tmp_path):
 
 
 def refused(result, message: str) -> None:
-    """One line on standard error, exit code 1."""
+    """One line on standard error, below what was said before the work, exit code 1."""
     code, out, err = result
-    err = err.rpartition("\r")[2]  # after the progress bars
-    assert code == 1 and err.startswith("racviz: ") and message in err, err
-    assert "Traceback" not in err and err.count("\n") == 1 and out == ""
+    *before, last = err.splitlines()
+    assert code == 1 and last.startswith("racviz: ") and message in last, err
+    assert not [line for line in before if line.startswith(("racviz: ", "Traceback"))] and out == ""
 
 
 # --- help --------------------------------------------------------------------------------------------------------------
@@ -61,7 +66,7 @@ def test_each_command_explains_itself_and_each_option(racviz, command, monkeypat
     code, out, _ = racviz(command, "--help")
     assert code == 0 and f"Usage: racviz {command}" in out
     described = [line for line in out.splitlines() if line.strip().startswith("-") and "--help" not in line]
-    assert len(described) >= 3
+    assert len(described) >= (1 if command == "doctor" else 3)
     for line in described:
         words = line.split("  ")
         assert len(words[-1].strip()) > 8 or line.endswith("]"), f"{line!r} says too little"
@@ -79,6 +84,70 @@ def test_module_and_script_are_one_command(tmp_path):
     )
     assert done.returncode == 1 and done.stdout == "" and "Did you mean 'tiny-reasoner'" in done.stderr
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_summary_of_a_command_is_short_and_whole(racviz, command, monkeypatch):
+    import typer
+
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = typer.main.get_command(cli.app).commands
+    assert sorted(commands) == sorted(COMMANDS)
+    summary, *rest = commands[command].help.splitlines()
+    assert len(summary) <= SUMMARY and (not rest or rest[0] == "")
+    assert re.search(rf"^  {command} +{re.escape(summary)}$", racviz("--help")[1], re.MULTILINE)
+
+
+def test_every_command_is_in_one_group(racviz):
+    sections = re.split(r"\n(?=\S+:\n)", racviz("--help")[1])
+    groups = {part.split(":")[0]: re.findall(r"^  (\w+)  ", part, re.MULTILINE) for part in sections}
+    assert sorted(name for names in groups.values() for name in names) == sorted(COMMANDS)
+    assert len([names for names in groups.values() if names]) == 3
+
+
+def test_the_version_is_that_of_the_package(racviz):
+    assert racviz("--version") == (0, f"racviz {rv.__version__}\n", "")
+
+
+@pytest.mark.serial
+def test_importing_the_command_line_is_quick():
+    code = "import time; t = time.process_time(); import racviz.cli; print(time.process_time() - t)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    runs = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True) for _ in range(3)]
+    assert min(float(run.stdout) for run in runs) < 0.15
+
+
+def test_reports_are_listed_a_line_each(racviz):
+    code, out, _ = racviz("report", "--list")
+    reports = rv.reports.list_reports()
+    assert code == 0 and len(out.splitlines()) == len(reports)
+    for report, line in zip(reports, out.splitlines(), strict=True):
+        assert line.split()[0] == report.name and line.endswith(report.title)
+
+
+def test_help_after_a_report_s_name_is_that_of_the_report(racviz):
+    code, out, _ = racviz("report", "cot", "-p", "seed=1", "--help")
+    assert code == 0
+    flat = " ".join(out.split())
+    for name, one in rv.reports.parameters_of("cot_lengths").items():
+        assert f" {name} = {one['default']} {' '.join(one['help'].split())}" in flat
+    code, out, _ = racviz("report", "--help")
+    assert code == 0 and "--dry-run" in out and "calibration_tokens" not in out
+    refused(racviz("report", "cot_lenghts", "--help"), "Did you mean 'cot_lengths'")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_names_of_reports(racviz, monkeypatch, shell):
+    line = "racviz report table"
+    monkeypatch.setenv("_RACVIZ_COMPLETE", f"complete_{shell}")
+    for name, value in {"COMP_WORDS": line, "COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": line}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    completed = racviz()[1]
+    for report in rv.reports.list_reports():
+        assert (report.name in completed) == report.name.startswith("table")
+    monkeypatch.delenv("_RACVIZ_COMPLETE")
+    assert "complete" in racviz("--show-completion", shell)[1]
 
 
 # --- the chain on files ------------------------------------------------------------------------------------------------
@@ -106,12 +175,14 @@ def chain(tiny_folder, tmp_path_factory):
         for name, command in commands.items():
             arguments = [str(tiny_folder) if word == "MODEL" else word for word in command.split()]
             patch.setattr(sys, "argv", ["racviz", *arguments])
-            patch.setattr(sys, "stdout", (folder / f"{name}.out").open("w", encoding="utf-8"))
+            for stream in ("stdout", "stderr"):
+                patch.setattr(sys, stream, (folder / f"{name}.{stream}").open("w", encoding="utf-8"))
             with pytest.raises(SystemExit) as stopped:
                 cli.main()
             sys.stdout.close()
+            sys.stderr.close()
             assert stopped.value.code == 0, name
-            printed[name] = (folder / f"{name}.out").read_text(encoding="utf-8")
+            printed[name] = (folder / f"{name}.stdout").read_text(encoding="utf-8")
     return folder, printed
 
 
@@ -175,6 +246,124 @@ def test_the_same_command_again_generates_nothing(chain, racviz, tiny_folder, mo
     assert rv.Traces.load("traces.parquet") == rv.Traces.load(folder / "own.parquet")
 
 
+LONG = {
+    "own": "own.parquet", "rollouts": "deep/rollouts.parquet", "rac": "rac/", "errors": "errors.parquet",
+    "evaluate": "answers.parquet",
+}  # fmt: skip
+"""Long commands of the chain, and where they write."""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_command_begins_with_its_size_and_ends_with_what_to_do(chain, name):
+    folder, _ = chain
+    first, *_, last = (folder / f"{name}.stderr").read_text(encoding="utf-8").splitlines()
+    assert LONG[name] in first and re.search(r"\d", first)
+    named = re.search(r"racviz (\w+)", last)
+    assert last.startswith("Next: ") and (named is None or named[1] in COMMANDS)
+
+
+@pytest.fixture
+def unrun(monkeypatch):
+    """Reports that are not run; returns the calls, a name and parameters each."""
+    calls = []
+
+    def run(name, given, out, kernels):
+        calls.append((name, given))
+        return out / f"{name}.html"
+
+    monkeypatch.setattr("racviz.reports.running.run_report", run)
+    monkeypatch.setattr("racviz.reports.kernels.Kernels._start", lambda self: None)
+    return calls
+
+
+def test_a_report_begins_with_its_plan_and_ends_with_what_to_open(racviz, unrun, tiny_folder):
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/results.csv").write_text("")
+    given = ["-p", "run=mine", "-p", "t_max=24", "-p", "budget=24", "-p", "problems=3", "-p", "calibration_tokens=400"]
+    code, out, err = racviz("report", "cot_lengths", *given, "--model", tiny_folder)
+    assert code == 0 and unrun[0][0] == "cot_lengths" and unrun[0][1]["problems"] == 3
+    first, last = err.splitlines()[0], err.splitlines()[-1]
+    assert "reports/cot_lengths.html" in first and "runs/mine/" in first
+    assert "cot_lengths.html" in last and "racviz results runs/mine" in last
+    assert out.splitlines() == ["reports/cot_lengths.html", "reports/index.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["figure2", "-p", "modle=x"], "Did you mean 'model'"),
+        (["--all", "-p", "modle=x"], "Did you mean 'model'"),
+        (["figur2"], "Did you mean 'figure2_error_heatmap'"),
+        (["figure2", "-p", "model=tiny-reasonr"], "Did you mean 'tiny-reasoner'"),
+        (["solvers", "-p", "methods=[sparsgpt]"], "Did you mean 'sparsegpt'"),
+        (["figure2", "--out", "file/below"], "is a file"),
+    ],
+)
+def test_a_misspelt_report_or_parameter_starts_nothing(racviz, unrun, arguments, message):
+    Path("file").write_text("")
+    refused(racviz("report", *arguments), message)
+    assert unrun == [] and os.listdir(".") == ["file"]
+
+
+def test_a_sweep_begins_with_its_cells_and_ends_with_its_table(racviz, monkeypatch, tiny_folder):
+    frame = pd.DataFrame({"source": ["dense"]})
+    frame.attrs["failed"] = {}
+    monkeypatch.setattr("racviz.study.sweep.run_sweep", lambda grid, **_: frame)
+    given = dict(model=str(tiny_folder), sparsities=[0.5, 0.6], sources=["rac"], t_max=24, budget=24, problems=3, run="mine")
+    Path("grid.yaml").write_text(json.dumps(given))
+    code, out, err = racviz("sweep", "grid.yaml")
+    first, *_, last = err.splitlines()
+    assert code == 0 and " 3 " in first and "runs/mine/results.csv" in first and last.endswith("racviz results runs/mine")
+    assert out == "1 cells: runs/mine/results.csv\n"
+
+
+# --- the demo ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_picture_makes_what_the_first_report_takes(tiny_folder, tmp_path):
+    """Traces, calibration sets and pruned models are shared; rollouts and errors of few problems are extra."""
+    from racviz import demo
+    from racviz.study import study_from
+    from racviz.study.parameters import parameter_names
+
+    small = dict(model=str(tiny_folder), thinking="plain", t_max=24, budget=24, calibration_tokens=400, problems=20)
+    given = small | {"sparsities": [demo.SHOWN]}
+    page = demo.first_picture(given, tmp_path / "reports", tmp_path / "runs")
+    text = page.read_text(encoding="utf-8")
+    assert "Plotly.newPlot" in text and not re.search(r"<script[^>]*src=.https?:", text)
+    first = demo.first_study(given, tmp_path / "runs")
+    values = rv.reports.values_of(demo.REPORTS[0], given | {"run": str(tmp_path / "runs" / "all")})
+    whole = study_from({name: value for name, value in values.items() if name in parameter_names()})
+    for study in (first, whole):
+        study.errors(demo.SHOWN)
+        [study.prune(source, demo.SHOWN) for source in study.sources]
+    made, taken = first.manifest()["keys"], whole.manifest()["keys"]
+    assert first.problems == demo.FIRST and len(made) > 4
+    assert sorted(kind for key, kind in made.items() if key not in taken) == ["errors", "traces"]
+
+
+def test_the_demo_says_how_long_it_takes_here():
+    from racviz.demo import GFLOPS, MINUTES, Pace
+
+    usual, slow = Pace(GFLOPS, 0.1, 2), Pace(GFLOPS / 4, 0.1, 2)
+    assert len(usual.lines()) == 1 and f"{MINUTES:.0f} minutes" in usual.lines()[0]
+    assert len(slow.lines()) == 2 and f"{4 * MINUTES:.0f} minutes" in slow.lines()[0]
+    assert "7.0 on 2" in Pace(GFLOPS / 4, 7.0, 2).lines()[1]
+    assert Pace.measured(seconds=0.05, size=64).gflops > 0
+
+
+def test_the_demo_shows_a_picture_before_its_reports(racviz, monkeypatch):
+    order = []
+    monkeypatch.setattr("racviz.demo.first_picture", lambda given, out, runs: order.append("picture") or out / "first.html")
+    monkeypatch.setattr("racviz.reports.running.run_report", lambda name, *_, **__: order.append(name) or Path(name))
+    monkeypatch.setattr("racviz.reports.kernels.Kernels._start", lambda self: None)
+    monkeypatch.setattr("racviz.demo.summary", lambda *_: ["the numbers"])
+    code, out, err = racviz("demo", "--out", "pages")
+    assert code == 0 and order == ["picture", "figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths"]
+    assert "pages/first.html" in out.splitlines()[0] and "pages/index.html" in out.splitlines()[-1]
+    assert "pages/" in err and "racviz explore pages/runs/figure2_error_heatmap" in err.splitlines()[-1]
+
+
 # --- what is wrong -----------------------------------------------------------------------------------------------------
 
 
@@ -214,9 +403,9 @@ def test_what_the_user_can_mend_is_said_in_one_line(racviz, tiny_folder, argumen
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trace", "x"], "No such command 'trace'"),
+        (["trace", "x"], "No such command 'trace'. Did you mean 'traces'"),
         (["traces"], "Missing argument 'MODEL'"),
-        (["traces", "x", "--limt", "3"], "No such option"),
+        (["traces", "x", "--limt", "3"], "--limit"),
         (["traces", "x", "--limit", "three"], "Invalid value for '--limit'"),
         (["prune", "x"], "Missing option '--out'"),
     ],
@@ -467,7 +656,7 @@ def test_full_takes_all_problems_there_are(tmp_path, monkeypatch):
     monkeypatch.setattr(reports, "build_index", lambda out: out)
     (tmp_path / "mine.jsonl").write_text("".join(f'{{"prompt": "what is {k}?", "answer": "{k}"}}\n' for k in range(7)))
     runner = CliRunner()
-    own = ["-p", f"test_problems={tmp_path / 'mine.jsonl'}"]
+    own = ["-p", f"test_problems={tmp_path / 'mine.jsonl'}", "-p", "calibration_problems=arithmetic"]
     for name, more, count in (("seeds", [], 500), ("table2_code", [], 500), ("cot_lengths", own, 7)):
         assert runner.invoke(app, ["report", name, "--full", "--out", str(tmp_path), *more]).exit_code == 0
         assert asked[name]["problems"] == count

@@ -1,4 +1,4 @@
-"""Which reports there are, and what parameters they take."""
+"""A catalogue of the reports and their parameters."""
 
 import json
 import re
@@ -42,6 +42,11 @@ def find_report(name: str) -> Report:
     if begins:
         raise ParameterError(f"the report {name!r} may be any of {', '.join(map(repr, begins))}; write more of its name.")
     raise unknown("report", name, reports)
+
+
+def is_packaged(report: Report) -> bool:
+    """True for a report that ships with racviz, of which a plan can be made; false for a notebook of the user's."""
+    return report.path.parent == resource("notebooks")
 
 
 def parameters_of(name: str) -> dict[str, dict[str, str]]:

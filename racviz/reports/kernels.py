@@ -18,10 +18,11 @@ class Kernels:
     """A fresh kernel for each report, as a context: on leaving it those that are left are ended.
 
     reports: how many are to come. From the second on a kernel starts, and imports what all need, while the one before is at work.
+    early: the first kernel starts at once too, for a caller who has something else to do before its report.
     """
 
-    def __init__(self, reports: int = 1, progress: bool = True) -> None:
-        self._left, self._ahead, self._progress = reports, reports > 1, progress
+    def __init__(self, reports: int = 1, progress: bool = True, early: bool = False) -> None:
+        self._left, self._ahead, self._progress, self._early = reports, reports > 1 or early, progress, early
         self._waiting: Any = None
         self._stack = contextlib.ExitStack()
 
@@ -30,6 +31,7 @@ class Kernels:
             more = stack.enter_context(relayed(self._progress))
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="racviz-kernel-")))
             _write_spec(self._folder, more, IMPORTS if self._ahead else "")
+            self._waiting = self._start() if self._early else None
             self._stack = stack.pop_all()
         return self
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from racviz.exceptions import ParameterError, RacvizError, unknown
 from racviz.generation import check_backend
+from racviz.progress import in_place
 from racviz.reports.catalogue import Report, find_report, parameters_of
 from racviz.reports.kernels import Kernels
 from racviz.reports.rendering import render
@@ -84,7 +85,7 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     from racviz.study.plan import Plan, make_plan
 
     report = find_report(name)
-    values = _values(report, parameters or {})
+    values = values_of(name, parameters)
     own = {key: value for key, value in values.items() if key in parameter_names()}
     others = {key: value for key, value in values.items() if key not in own}
     models = compared_models(own["model"], others.pop("models", ()))
@@ -96,12 +97,23 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     return Plan(steps, checks, plans[0].machine, plans[0].keys)
 
 
+def values_of(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The parameters of a report: its defaults, and the given values in their place.
+
+    Raises ParameterError for an unknown report or parameter.
+    """
+    import ast
+
+    report, parameters = find_report(name), parameters or {}
+    return {key: ast.literal_eval(one["default"]) for key, one in _allowed(report, parameters).items()} | parameters
+
+
 def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
     """How many test problems there are for a report with these parameters. Raises DataError where they cannot be had, and as
     `run_report` does."""
     from racviz.problems import load_problems
 
-    values = _values(find_report(name), parameters or {})
+    values = values_of(name, parameters)
     return len(load_problems(values.get("test_problems") or values.get("domain", "arithmetic"), split="test"))
 
 
@@ -113,20 +125,13 @@ def _show_keys(report: Report, parameters: dict[str, Any]) -> None:
     from racviz.study.contents import answering
     from racviz.study.plan import PROBED
 
-    values = _values(report, parameters)
+    values = values_of(str(report.path), parameters)
     if not answering(report.name) or "problems" not in values or "domain" not in values:
         return
     with contextlib.suppress(RacvizError):  # which the report itself is going to say, with the cell
         name = values.get("test_problems") or values["domain"]
         problems = load_problems(name, split="test", limit=PROBED if is_hub(name) else values["problems"])
         show_lines(["Keys (the first, and the longest):", *key_lines(problems)])
-
-
-def _values(report: Report, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a report: its defaults, and what is given in their place. Raises as `_allowed` does."""
-    import ast
-
-    return {key: ast.literal_eval(one["default"]) for key, one in _allowed(report, parameters).items()} | parameters
 
 
 def _allowed(report: Report, parameters: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -149,7 +154,7 @@ def _execute(
     source, target = (
         str(path).replace("{", "{{").replace("}", "}}") for path in (report.path, notebook)
     )  # papermill formats paths
-    bar = {"desc": report.name, "leave": False} if progress else False
+    bar = {"desc": report.name, "leave": False} if progress and in_place() else False
     try:
         with contextlib.nullcontext(kernels) if kernels else Kernels(progress=progress) as pool, pool.one() as kernel:
             papermill.execute_notebook(

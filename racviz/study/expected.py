@@ -151,13 +151,29 @@ class Expectation:
         return self._generating(study, what, Rows(count, like.prompt, like.mean, like.longest, like.batch), times)
 
     def _generating(self, study: Study, what: str, rows: Rows, times: int = 1) -> Step:
-        config, shapes = self.model.model.config.get_text_config(), Shapes.of(self.model.model)
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        kv = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        shapes = Shapes.of(self.model.model)
         known = study.backend == "hf" or (study.backend.startswith("vllm") and self.device == "cuda")
-        seconds = times * generation_seconds(shapes, config.vocab_size, kv, rows, self.machine) if known else None
-        cache = kv * shapes.blocks * shapes.itemsize * (rows.prompt + rows.longest) * min(rows.batch, rows.count)
+        seconds = times * generating_seconds(self.model.model, rows, self.machine) if known else None
+        cache = (
+            kv_width(self.model.model)
+            * shapes.blocks
+            * shapes.itemsize
+            * (rows.prompt + rows.longest)
+            * min(rows.batch, rows.count)
+        )
         return Step(what, times * rows.tokens, seconds, round(shapes.model_bytes + cache), STORED * times * rows.tokens)
+
+
+def kv_width(model: Any) -> int:
+    """Elements of keys and values that a token leaves in one block of a transformers model."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def generating_seconds(model: Any, rows: Rows, machine: Machine) -> float:
+    """Expected seconds to generate rows with a transformers model, which may be on the meta device."""
+    return generation_seconds(Shapes.of(model), model.config.get_text_config().vocab_size, kv_width(model), rows, machine)
 
 
 def _cells(study: Study, others: int = 0) -> list[tuple]:

@@ -56,6 +56,13 @@ class Plan:
     def right(self) -> bool:
         return all(ok for _, ok, _ in self.checks)
 
+    @property
+    def seconds(self) -> float | None:
+        """Expected seconds of all steps; None if a step's time is unknown, or if there are no steps."""
+        if not self.steps or any(step.seconds is None for step in self.steps):
+            return None
+        return sum(step.seconds for step in self.steps)
+
     def lines(self) -> list[str]:
         """For people: a line a check, a line a step, and the sum."""
         out = ["Checked without weights:"]

@@ -19,11 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from racviz.exceptions import check
 from racviz.generation import kind_of
 from racviz.processes import end_with_parent
+from racviz.processes.memory import available_memory
 from racviz.processes.threads import small_on_a_cpu
 from racviz.store import Store
 from racviz.study.parameters import as_parameters
@@ -32,11 +31,6 @@ VARIABLE = "RACVIZ_PROCESSES"
 """Environment variable: processes at most, this one included; 1 starts no other."""
 MEMORY = 2**30
 """Bytes that a process takes beside the model: Python, torch, what a batch needs."""
-CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
-"""Files of the limit of a container's memory, and of what it uses (version 2 and 1)."""
 
 
 def processes_for(study: Any, calls: int) -> int:
@@ -57,15 +51,6 @@ def _most(cores: int) -> int:
     value = os.environ.get(VARIABLE) or str(cores)
     check(re.fullmatch(r"[1-9]\d{0,5}", value.strip()) is not None, VARIABLE, value, "a whole number from 1 on, or unset")
     return int(value)
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free, here and within the limits of the container."""
-    free = [psutil.virtual_memory().available]
-    for limit, used in CGROUPS:
-        with contextlib.suppress(OSError, ValueError):  # no such limit
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return max(0, min(free))
 
 
 class SideBySide:
