@@ -1,4 +1,4 @@
-"""What calibrates: generic text, prompts, or prompts with the model's own traces, at an exact number of tokens.
+"""Calibration sets of generic text, of prompts, or of prompts with the model's own traces, at an exact number of tokens.
 
 Sequences hold no padding; each token carries its phase (0 prompt, 1 decode; generic text is 0) and a weight.
 """
@@ -215,7 +215,7 @@ def _packed(loaded: LoadedModel, texts: Iterable[str], window: int, tokens: int,
 
 
 def _beginning(loaded: LoadedModel, window: int) -> tuple[list[int], int]:
-    """What a window begins with, as the model's prompts do: the beginning-of-sequence token or nothing; and the room after it."""
+    """The first token of a window, as in the model's prompts (beginning of sequence, or none), and the room after it."""
     first = loaded.tokenizer.bos_token_id
     begins = first is not None  # a model without a chat template was trained on texts that begin so
     if begins and loaded.tokenizer.chat_template:

@@ -1,4 +1,4 @@
-"""What all commands have in common: errors in their own words, and what is looked at before anything long begins."""
+"""Shared parts of the commands: errors as plain sentences, and checks before anything long begins."""
 
 import os
 import re
@@ -69,7 +69,7 @@ def writable(out: Path | None, folder: bool = False) -> None:
 
 
 def ready(backend: str) -> None:
-    """Whether a backend's name, and the interpreter that it names, are right: before a model is loaded."""
+    """Check a backend's name, and the interpreter that it names, before a model is loaded."""
     from racviz.generation import check_backend
 
     how = check_backend(backend)

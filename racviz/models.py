@@ -48,7 +48,7 @@ class LoadedModel:
     folder: Path | None = None
     """Where the weights lie as they were loaded; None for a model that was changed since."""
     remote_code: bool = False
-    """Whether it was loaded with trust_remote_code."""
+    """True if the model was loaded with trust_remote_code."""
     trials: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Results of the trials of `racviz.conformance`, each made when first asked for."""
 

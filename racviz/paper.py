@@ -1,4 +1,4 @@
-"""What the paper prints (data/paper/*.csv): for columns and curves that are called published, and for nothing else."""
+"""Numbers printed in the paper (data/paper/*.csv): for columns and curves that are called published, and for nothing else."""
 
 from racviz.errors import unknown
 from racviz.store import resource

@@ -31,7 +31,7 @@ from racviz.tables import Row, Table, file_rows, folder_rows, hub_rows
 DOMAINS = ("arithmetic", "tracing")
 SPLITS = ("calibration", "test")
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
-"""What DeepSeek recommends to say after a mathematical problem."""
+"""DeepSeek's recommended instruction after a mathematical problem."""
 FIELDS = {
     "id": ("id", "unique_id", "uuid", "problem_id", "question_id", "task_id"),
     "prompt": ("prompt", "problem", "question", "question_content", "input"),
@@ -42,9 +42,9 @@ FIELDS = {
     "tests": ("tests",),
     "instruction": ("instruction",),
 }
-"""What a problem is made of, and the columns where it is looked for when nothing else is said."""
+"""Fields of a problem, and the default columns of each."""
 OPTIONS = (*FIELDS, "config", "split")
-"""What may stand after the question mark of a name."""
+"""Settings allowed after the question mark of a name."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What the model is asked."""
+        """The question as the model receives it."""
         return f"{self.prompt}\n\n{self.instruction}" if self.instruction else self.prompt
 
     @property
@@ -203,7 +203,7 @@ def load_problems(
 
 
 def is_hub(name: str) -> bool:
-    """Whether a name means a data set of the hub."""
+    """True if a name means a data set of the hub."""
     table = Table.parse(name, OPTIONS)
     return not table.is_file and not table.is_folder and (table.name in HUB or hub.is_id(table.name))
 

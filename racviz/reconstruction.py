@@ -165,7 +165,7 @@ def _check_rollouts(dense: LoadedModel, rollouts: Traces) -> None:
 
 
 def _shared_label(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the provenances of all pruned models have in common: method, sparsity, mode, calibration tokens."""
+    """Provenance shared by all pruned models: method, sparsity, mode, calibration tokens."""
     label: dict[str, Any] = {}
     for key in ("method", "sparsity", "pattern", "mode", "scope"):
         values = {str(each.get("prune", {}).get(key)): each.get("prune", {}).get(key) for each in made.values()}

@@ -37,7 +37,7 @@ LISTS = ("sources", "sparsities")
 
 
 NAMED = ("sources", "sparsities", "model", "domain", "method", "pattern", "mode", "run")
-"""What a cell's name says anyway."""
+"""Parameters that a cell's name already contains."""
 ANSWERING = ("test_problems", "budget", "temperature", "top_p", "seed", "samples", "problems", "backend", "thinking", "dtype")
 """Parameters on which the answers of the dense model depend."""
 
@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Of everything that the result depends on: the content of the model, the calibration set and the problems."""
+        """Hash of everything that the result depends on: the content of the model, the calibration set and the problems."""
         s = self.study
         answers = dict(problems=s.test().fingerprint, budget=s.budget, temperature=s.temperature, top_p=s.top_p, seed=s.seed,
                        samples=s.samples, backend=backend_key(s.backend))  # fmt: skip
@@ -228,7 +228,7 @@ def _time(book: "Book", cells: dict[str, Cell], count: int) -> None:
 
 
 class Book:
-    """What has come of the cells of a run: cells.jsonl, a line a cell as it is finished, and results.csv, which is made from it."""
+    """Record of the cells of a run: cells.jsonl, a line a cell as it is finished, and results.csv, which is made from it."""
 
     def __init__(self, folder: Path):
         self.path, self.table = folder / "cells.jsonl", folder / "results.csv"

@@ -1,4 +1,4 @@
-"""What models say next after a text, and how far their layers are apart there; computed when a token is looked at."""
+"""Next-token predictions of the models at one token, and the distance of their layers there; computed on request."""
 
 from collections.abc import Mapping
 from typing import Any

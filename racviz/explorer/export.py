@@ -1,4 +1,4 @@
-"""What is seen, to keep: a page that opens offline with pan, zoom and hover, pictures, and the tokens as a table."""
+"""Exports of the view: a page that opens offline with pan, zoom and hover, pictures, and the tokens as a table."""
 
 import base64
 import hashlib

@@ -51,7 +51,7 @@ class Pyramid:
     folder: Path
     meta: dict[str, Any] = field(repr=False)
     held: Any = field(default=None, repr=False)
-    """What keeps a temporary folder alive."""
+    """Reference that keeps a temporary folder alive."""
     artefact: Path | None = None
     _elsewhere: list[Any] = field(default_factory=list, repr=False)
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -59,7 +59,7 @@ class Pyramid:
 
     @property
     def replaced(self) -> bool:
-        """Whether the artefact is another by now than that of which this was made."""
+        """True if the source file changed since this pyramid was built."""
         return self.artefact is not None and _made_of(self.artefact) != self.meta["made_of"]
 
     @property

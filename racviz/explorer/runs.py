@@ -1,4 +1,4 @@
-"""What there is to explore: columns of errors, by what they measure, and what is known of the rows beside them."""
+"""Catalogue for the explorer: columns of errors by metric and layer, and the facts known of each row."""
 
 import contextlib
 import functools
@@ -45,9 +45,9 @@ class Runs:
     broken: list[str] = field(default_factory=list)
     """Files of a run's folder that cannot be read, with the reason."""
     given: list[str] = field(default_factory=list)
-    """What was given beside the errors, by parameter."""
+    """Arguments passed beside the errors, by parameter."""
     source: str = ""
-    """What was explored, for the line that opens it again."""
+    """The explored object, for the line of Python that opens it again."""
     cheap: bool = False
     """True where models are loaded without being asked for: the embedded ones are."""
     asked: bool = False
@@ -103,7 +103,7 @@ def _difference(one: Pyramid, other: Pyramid) -> str:
 
 
 def _run(pyramid: Pyramid) -> list[str]:
-    """What made these errors."""
+    """Provenance of these errors."""
     label = pyramid.meta["label"]
     sparsity = label.get("sparsity")
     parts = [
@@ -118,8 +118,9 @@ def open_runs(
     errors: Any, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None,
     model: str | Path | None = None, own: Any = None,
 ) -> Runs:  # fmt: skip
-    """What to explore from a run folder, a file of errors, `ReconstructionErrors`, a study, or a mapping of names to any of the last
-    three. See `racviz.explore`."""
+    """Open a run folder, a file of errors, `ReconstructionErrors`, a study, or a mapping of names to any of the last three.
+
+    See `racviz.explore`."""
     known = Runs({}, {name: _loader(model) for name, model in (models or {}).items()}, evaluations=evaluations)
     if wrong := [problem for problem in problems or () if not hasattr(problem, "text")]:
         raise ParameterError(f"problems must hold Problems, such as Problem('mine-1', 'What is 2 + 2?'); not {wrong[0]!r}.")

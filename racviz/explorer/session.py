@@ -36,7 +36,7 @@ Answer = tuple[dict[str, Any], list[bytes]]
 
 
 class Session:
-    """What one explorer shows. `handle` answers its requests; every answer is JSON-ready data and a list of arrays' bytes."""
+    """State of one explorer. `handle` answers its requests; every answer is JSON-ready data and a list of arrays' bytes."""
 
     def __init__(
         self, runs: Runs, group: str = "", x: Sequence[float] | None = None, y: Sequence[float] | None = None, **choices: Any
@@ -105,7 +105,7 @@ class Session:
         return found
 
     def _arrange(self) -> None:
-        """What the view needs before anything of it can be drawn."""
+        """Prepare the rows and sums that the view needs before it is drawn."""
         top, bottom = (self.columns[label] for label in (self.view.numerator, self.view.denominator))
         self.layers = Layers((top.pyramid, top.name), (bottom.pyramid, bottom.name), self.view)
         keep = self._answers[self.view.answers]
@@ -241,7 +241,7 @@ class Session:
         return {"prompt": "".join(pyramid.vocabulary.get(int(i), f"#{i}") for i in ids), "key": ""}
 
     def answered(self, row: str) -> list[dict[str, Any]]:
-        """What each model answered to the problem of a row, in its sample, where evaluations are there."""
+        """Each model's answer to the problem of a row, in its sample, where evaluations exist."""
         frame = self.runs.evaluations
         if frame is None:
             return []
@@ -315,7 +315,7 @@ class Session:
         return np.stack([place[chosen], column[chosen]], axis=1).astype(int)
 
     def caption(self) -> str:
-        """What the errors of both are of, and of what only one of them is."""
+        """Caption: provenance shared by both errors, then the differences."""
         top, bottom = (self.columns[name] for name in (self.view.numerator, self.view.denominator))
         both = [label_words(column.pyramid.meta["label"]) for column in (top, bottom)]
         shared = [part for part in both[0] if part in both[1]]

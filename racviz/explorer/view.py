@@ -1,4 +1,4 @@
-"""What of the errors is looked at, and the numbers of its picture: which bins, their ratios, in which order of rows."""
+"""The visible part of the errors and the numbers of its picture: bins, their ratios, and the order of rows."""
 
 import math
 import re

@@ -92,7 +92,7 @@ def completion_of(ids: Sequence[int], reason: str | None, stop_reason: Any, voca
 
 
 class Backend(Protocol):
-    """What generates for one loaded model, until it is closed."""
+    """A generator of tokens for one loaded model, until it is closed."""
 
     def run(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]: ...
 
@@ -122,7 +122,7 @@ class Opened:
 
 
 def backend_key(name: str) -> str:
-    """What of a backend's name the rows depend on: not the number of workers, nor where a server is."""
+    """The part of a backend's name that its rows depend on: neither the number of workers nor a server's address."""
     kind, _, query = name.partition("?")
     dtype = dict(parse_qsl(query)).get("dtype", "auto")
     return "vllm server" if "://" in kind else kind if dtype == "auto" else f"{kind} {dtype}"

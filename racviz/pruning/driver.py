@@ -149,7 +149,7 @@ def _named(value: object) -> str:
 
 
 def _code_of(function: object) -> str:
-    """What a callable does, as far as that can be seen: two that are written differently are two solvers."""
+    """Fingerprint of a callable's code: two that are written differently are two solvers."""
     inner = function if hasattr(function, "__code__") else type(function).__call__
     inner = inner if hasattr(inner, "__code__") else function
     code = getattr(inner, "__code__", None)

@@ -113,7 +113,7 @@ class SecondMoments:
     _inputs: dict[Any, LinearInputs] = field(default_factory=dict, init=False, repr=False)
 
     def inputs_of(self, name: str, weights: tuple[float, float]) -> LinearInputs:
-        """What a solver needs of the input of a linear, with prompt and decode tokens weighted so."""
+        """Solver inputs of a linear, with prompt and decode tokens weighted as given."""
         key = (id(self.of(name)), weights)
         made = self._inputs.get(key) or LinearInputs(self.of(name).mixed(*weights).float(), name)
         if self.keep_factors:

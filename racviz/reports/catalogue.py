@@ -1,4 +1,4 @@
-"""Which reports there are, and what parameters they take."""
+"""The catalogue of reports and their parameters."""
 
 import json
 import re

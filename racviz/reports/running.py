@@ -97,7 +97,7 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
 
 
 def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
-    """How many test problems there are for a report with these parameters. Raises DataError where they cannot be had, and as
+    """Number of test problems of a report with these parameters. Raises DataError where they cannot be had, and as
     `run_report` does."""
     from racviz.problems import load_problems
 

@@ -1,4 +1,4 @@
-"""How sources and sparsities are called in sentences and legends."""
+"""Names of sources and sparsities in sentences and legends."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ NAMES = {
 
 
 def pretty(source: str) -> str:
-    """How a source is called in sentences and legends."""
+    """Name of a source in sentences and legends."""
     return NAMES.get(source, source)
 
 
