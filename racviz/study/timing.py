@@ -15,7 +15,7 @@ from racviz.traces import read_parquet, write_parquet
 
 ROUNDS = 2
 FAR = 0.25
-"""Largest ratio of two rounds' times before the minutes are doubted."""
+"""Largest relative difference of two rounds' times before the minutes are doubted."""
 
 
 def check_timing(count: object) -> None:
