@@ -47,7 +47,9 @@ class ReconstructionErrors:
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> pruned = {str(s): rv.prune(dense, method="magnitude", sparsity=s, progress=False) for s in (0.3, 0.6)}
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=20)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=256)
+    >>> pruned = {str(s): rv.prune(dense, prompt, sparsity=s, progress=False) for s in (0.3, 0.6)}
     >>> test = rv.load_problems("arithmetic", split="test", limit=2)
     >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
     >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
@@ -157,7 +159,9 @@ def reconstruction_errors(
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> pruned = {str(s): rv.prune(dense, method="magnitude", sparsity=s, progress=False) for s in (0.3, 0.6)}
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=20)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=256)
+    >>> pruned = {str(s): rv.prune(dense, prompt, sparsity=s, progress=False) for s in (0.3, 0.6)}
     >>> test = rv.load_problems("arithmetic", split="test", limit=2)
     >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
     >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
@@ -368,7 +372,9 @@ def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollout
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> pruned = {str(s): rv.prune(dense, method="magnitude", sparsity=s, progress=False) for s in (0.3, 0.6)}
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=20)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=256)
+    >>> pruned = {str(s): rv.prune(dense, prompt, sparsity=s, progress=False) for s in (0.3, 0.6)}
     >>> test = rv.load_problems("arithmetic", split="test", limit=2)
     >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
     >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)

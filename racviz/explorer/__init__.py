@@ -34,7 +34,9 @@ class Explorer:
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> pruned = {str(s): rv.prune(dense, method="magnitude", sparsity=s, progress=False) for s in (0.3, 0.6)}
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=20)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=256)
+    >>> pruned = {str(s): rv.prune(dense, prompt, sparsity=s, progress=False) for s in (0.3, 0.6)}
     >>> test = rv.load_problems("arithmetic", split="test", limit=2)
     >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
     >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
@@ -150,7 +152,9 @@ def explore(
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> pruned = {str(s): rv.prune(dense, method="magnitude", sparsity=s, progress=False) for s in (0.3, 0.6)}
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=20)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=256)
+    >>> pruned = {str(s): rv.prune(dense, prompt, sparsity=s, progress=False) for s in (0.3, 0.6)}
     >>> test = rv.load_problems("arithmetic", split="test", limit=2)
     >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
     >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)

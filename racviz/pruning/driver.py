@@ -64,7 +64,7 @@ def prune(
     dense : LoadedModel
         The model to prune; unchanged unless `inplace=True`.
     calibration : CalibrationSet, optional
-        Calibration tokens; not needed by `magnitude` or with `statistics`.
+        Calibration tokens; exactly one of `calibration` and `statistics` is given.
     method : str or callable, default "sparsegpt"
         `magnitude`, `wanda`, `sparsegpt` or `alps`, each also with `+refit`, or a solver with the
         contract of `racviz.pruning.interface`.
