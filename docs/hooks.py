@@ -70,7 +70,20 @@ def entry(name: str) -> str:
     homes = facade()
     if name not in homes:
         raise PluginError(f"docs/api.md names rv.{name}, which racviz does not export; see racviz/__init__.py.")
-    return f"::: racviz.{homes[name]}.{name}"
+    members = methods(homes[name], name)
+    chosen = "" if members is None else f"\n    options: {{members: {json.dumps(members)}}}"
+    return f"::: racviz.{homes[name]}.{name}{chosen}"
+
+
+def methods(home: str, name: str) -> list[str] | None:
+    """Public methods and properties of a class, whose docstring lists its fields; None for a function."""
+    place = ROOT / "racviz" / home
+    for path in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                own = [member.name for member in node.body if isinstance(member, ast.FunctionDef) and ast.get_docstring(member)]
+                return [member for member in own if not member.startswith("_")]
+    return None
 
 
 def linked(found: re.Match) -> str:

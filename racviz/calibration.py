@@ -175,10 +175,10 @@ def calibration_set(
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=40)
-    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=512)
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
     >>> prompt.tokens, prompt.decode_tokens
-    (512, 0)
+    (1024, 0)
     """
     if source not in SOURCES:
         raise unknown("source", source, SOURCES)

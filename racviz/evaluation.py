@@ -150,7 +150,8 @@ def evaluate(
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
     >>> test = rv.load_problems("arithmetic", split="test", limit=4)
-    >>> result = rv.evaluate(dense, test, rv.Sampling(max_new_tokens=600, temperature=0.0), progress=False)
+    >>> greedy = rv.Sampling(max_new_tokens=600, temperature=0.0)
+    >>> result = rv.evaluate(dense, test, greedy, progress=False)
     >>> len(result.frame), bool(result.frame["correct"].any())
     (4, True)
     """

@@ -205,7 +205,7 @@ def load_model(
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
     >>> dense.name, dense.context
-    ('tiny-reasoner', 2048)
+    ('tiny-reasoner', 1280)
     """
     from transformers import AutoConfig, AutoTokenizer
 

@@ -102,7 +102,8 @@ class Problem:
     >>> problem = rv.Problem("mine-1", "What is 2 + 2?", answer="4")
     >>> problem.text
     'What is 2 + 2?'
-    >>> problem.content_hash == rv.Problem("mine-2", "What is  2 + 2?").content_hash
+    >>> again = rv.Problem("mine-2", "What is  2 + 2?")
+    >>> problem.content_hash == again.content_hash
     True
     """
 
@@ -149,7 +150,8 @@ class ProblemSet(Sequence[Problem]):
     Examples
     --------
     >>> import racviz as rv
-    >>> problems = rv.ProblemSet((rv.Problem("a", "1 + 1?", "2"), rv.Problem("b", "1 + 2?", "3")), "mine", "test")
+    >>> two = (rv.Problem("a", "1 + 1?", answer="2"), rv.Problem("b", "1 + 2?", answer="3"))
+    >>> problems = rv.ProblemSet(two, "mine", "test")
     >>> len(problems), problems[:1][0].id
     (2, 'a')
     """

@@ -36,7 +36,7 @@ def read_results(folder: str | Path):
     --------
     >>> import racviz as rv
     >>> grid = {"sources": ["prompt"], "sparsities": [0.5], "problems": 2, "budget": 16}
-    >>> frame = rv.run_sweep(grid | {"calibration_tokens": 256, "run": "second"}, progress=False)
+    >>> frame = rv.run_sweep(grid | {"calibration_tokens": 1024, "run": "second"}, progress=False)
     >>> list(rv.read_results("runs/second")["sparsity"])
     [0.0, 0.5]
     """

@@ -167,7 +167,7 @@ def run_sweep(
     --------
     >>> import racviz as rv
     >>> grid = {"sources": ["prompt"], "sparsities": [0.5], "problems": 2, "budget": 16}
-    >>> frame = rv.run_sweep(grid | {"calibration_tokens": 256, "run": "first"}, progress=False)
+    >>> frame = rv.run_sweep(grid | {"calibration_tokens": 1024, "run": "first"}, progress=False)
     >>> list(frame["source"])
     ['dense', 'prompt']
     """

@@ -230,7 +230,8 @@ def generate_traces(
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
     >>> problems = rv.load_problems("arithmetic", split="calibration", limit=2)
-    >>> traces = rv.generate_traces(dense, problems, rv.Sampling(max_new_tokens=16), progress=False)
+    >>> sampling = rv.Sampling(max_new_tokens=16, temperature=0.6, seed=0)
+    >>> traces = rv.generate_traces(dense, problems, sampling, progress=False)
     >>> len(traces), len(traces[0].output_ids)
     (2, 16)
     """

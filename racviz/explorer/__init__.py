@@ -34,9 +34,10 @@ class Explorer:
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> train = rv.load_problems("arithmetic", split="calibration", limit=20)
-    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=256)
-    >>> pruned = {str(s): rv.prune(dense, prompt, sparsity=s, progress=False) for s in (0.3, 0.6)}
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
+    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
+    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
     >>> test = rv.load_problems("arithmetic", split="test", limit=2)
     >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
     >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
@@ -152,9 +153,10 @@ def explore(
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> train = rv.load_problems("arithmetic", split="calibration", limit=20)
-    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=256)
-    >>> pruned = {str(s): rv.prune(dense, prompt, sparsity=s, progress=False) for s in (0.3, 0.6)}
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
+    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
+    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
     >>> test = rv.load_problems("arithmetic", split="test", limit=2)
     >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
     >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)

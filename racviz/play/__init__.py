@@ -59,7 +59,7 @@ def playground(
     Examples
     --------
     >>> import racviz as rv
-    >>> play = rv.playground("tiny-reasoner", sources=["prompt"], calibration_tokens=256, budget=16)
+    >>> play = rv.playground("tiny-reasoner", sources=["prompt"], calibration_tokens=1024, budget=16)
     >>> answers = play.ask(play.problems[0])
     >>> len(answers.to_frame())
     2

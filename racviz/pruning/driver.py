@@ -124,8 +124,8 @@ def prune(
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=40)
-    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=512)
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
     >>> pruned = rv.prune(dense, prompt, sparsity=0.5, progress=False)
     >>> round(pruned.provenance["sparsity"], 3), len(pruned.report)
     (0.5, 28)

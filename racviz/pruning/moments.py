@@ -120,8 +120,8 @@ class SecondMoments:
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=20)
-    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=256)
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
     >>> moments = rv.second_moments(dense, prompt)
     >>> pruned = [rv.prune(dense, statistics=moments, sparsity=s, progress=False) for s in (0.4, 0.6)]
     >>> [round(model.provenance["sparsity"], 3) for model in pruned]
@@ -318,8 +318,8 @@ def second_moments(
     --------
     >>> import racviz as rv
     >>> dense = rv.load_model("tiny-reasoner")
-    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=20)
-    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=256)
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
     >>> moments = rv.second_moments(dense, prompt)
     >>> moment = moments.of("layers.0.self_attn.q_proj")
     >>> moment.prompt.shape[0] == moment.prompt.shape[1]
