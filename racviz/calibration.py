@@ -1,4 +1,4 @@
-"""What calibrates: generic text, prompts, or prompts with the model's own traces, at an exact number of tokens.
+"""Calibration sets of generic text, of prompts, or of prompts with the model's own traces, at an exact number of tokens.
 
 Sequences hold no padding; each token carries its phase (0 prompt, 1 decode; generic text is 0) and a weight.
 """
@@ -25,7 +25,41 @@ from racviz.traces import Traces
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Token ids, phases and weights of the calibration sequences; three lists of equally long arrays."""
+    """Token ids, phases and weights of the calibration sequences.
+
+    Attributes
+    ----------
+    source : str
+        `generic`, `prompt`, `rac`, `prompt-same-problems`, or a name of yours.
+    sequences : list of numpy.ndarray, int32 `[tokens]`
+        Token ids, without padding.
+    phases : list of numpy.ndarray, uint8 `[tokens]`
+        0 for prompt tokens, 1 for decode tokens.
+    weights : list of numpy.ndarray, float `[tokens]`
+        Weight of each token in the second moments; finite, not negative.
+    problems : tuple of str
+        Content hashes of the calibration problems.
+    label : dict
+        Provenance.
+
+    Raises
+    ------
+    ParameterError
+        For lists of different lengths.
+    NumericalError
+        For weights that are negative or not finite.
+    DataError
+        For an empty set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import racviz as rv
+    >>> ids = np.arange(10, dtype=np.int32)
+    >>> mine = rv.CalibrationSet("mine", [ids], [np.zeros(10, np.uint8)], [np.ones(10, np.float32)])
+    >>> mine.tokens, mine.decode_tokens
+    (10, 0)
+    """
 
     source: str
     sequences: list[np.ndarray] = field(repr=False)
@@ -89,16 +123,61 @@ def calibration_set(
     texts: Iterable[str] | None = None, tokens: int = 32_768, sequence_length: int = 2048, seed: int = 0, allow_fewer: bool = False,
     packed: bool = False,
 ) -> CalibrationSet:  # fmt: skip
-    """Exactly `tokens` calibration tokens from one source.
+    """Draw exactly `tokens` calibration tokens from one source.
 
-    source: `generic` (from `texts`, or the packaged documentation text), `prompt` (from `problems`), `rac` (prompts with
-    their own `traces`, the paper's method), `prompt-same-problems` (only the prompts of `traces`). Sequences come in an
-    order drawn by `seed`; each is cut at `sequence_length` and the last where the count is reached.
-    packed: generic texts, in an order drawn by `seed` (a stream: as it comes), fill whole windows of `sequence_length` one after the
-    other, an end-of-sequence token between two texts; a stream is read only as far as that takes. Else each text begins a window.
+    Sequences come in an order drawn by `seed`. Each is cut at `sequence_length`, and the last one
+    where the count is reached.
 
-    Raises DataError where the source has fewer tokens (says how many; `allow_fewer=True` goes on, labelled; tokens are
-    never repeated), or where the traces were made with another tokenizer.
+    Parameters
+    ----------
+    source : str
+        `generic` (from `texts`), `prompt` (from `problems`), `rac` (prompts with their own
+        `traces`, the paper's method), or `prompt-same-problems` (only the prompts of `traces`).
+    loaded : LoadedModel
+        The model to prune; its tokenizer and chat template are used.
+    traces : Traces, optional
+        For `rac` and `prompt-same-problems`.
+    problems : sequence of Problem, optional
+        For `prompt`.
+    texts : iterable of str, optional
+        For `generic`; by default the packaged documentation text.
+    tokens : int, default 32768
+        Tokens in the set, without padding.
+    sequence_length : int, default 2048
+        Longest sequence, in tokens.
+    seed : int, default 0
+        Seed of the order.
+    allow_fewer : bool, default False
+        Accept fewer tokens than asked for; the label says so.
+    packed : bool, default False
+        Fill whole windows with generic texts, an end-of-sequence token between two. Else each text
+        begins a window. A stream is read only as far as needed.
+
+    Returns
+    -------
+    CalibrationSet
+        With phases and provenance.
+
+    Raises
+    ------
+    DataError
+        For a source with fewer tokens (says how many; tokens are never repeated), or traces of
+        another tokenizer.
+    ParameterError
+        For an unknown source or a setting outside of its range.
+
+    References
+    ----------
+    Reasoning-Aware Compression, arXiv 2509.12464, Algorithm 1.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
+    >>> prompt.tokens, prompt.decode_tokens
+    (1024, 0)
     """
     kind = SOURCES.named(source)
     check(not isinstance(texts, str), "texts", texts, "a list (or another iterable) of texts")

@@ -28,7 +28,26 @@ from racviz.traces import generate_traces
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one set of problems: a row a sample, and the figures that sum it up."""
+    """Answers of one model to one set of problems, graded.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        A row a sample: problem_id, sample, answer, correct, prompt_tokens, think_tokens,
+        output_tokens, finish_reason, output_ids.
+    label : dict
+        Provenance.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> test = rv.load_problems("arithmetic", split="test", limit=4)
+    >>> result = rv.evaluate(dense, test, rv.Sampling(max_new_tokens=8), progress=False)
+    >>> summary = result.summary()
+    >>> summary["problems"], summary["accuracy"], summary["truncated"]
+    (4, 0.0, 1.0)
+    """
 
     frame: Any = field(repr=False)
     """problem_id, sample, answer, correct, prompt_tokens, think_tokens, output_tokens, finish_reason, output_ids."""
@@ -86,12 +105,56 @@ def evaluate(
     batch_size: int = 128, store: Store | None = None, allow_overlap: bool = False, limits: Limits = Limits(), unsafe: bool = False,
     progress: bool = True,
 ) -> Evaluation:  # fmt: skip
-    """Answer each problem `samples` times and grade (see `racviz.grading`). `sampling.max_new_tokens` is the budget.
+    """Answer each problem `samples` times and grade the answers (see `racviz.grading`).
 
-    limits, unsafe: of the programs that are run where problems have tests.
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The model that answers.
+    problems : sequence of Problem
+        Test problems with answer keys or tests.
+    sampling : Sampling, default Sampling()
+        `max_new_tokens` is the budget. An answer that it cuts off counts as wrong.
+    samples : int, default 1
+        Answers a problem.
+    backend : str, default "hf"
+        `hf`, `vllm` or the address of a vLLM server, with settings after a question mark.
+    batch_size : int, default 128
+        Sequences generated at a time.
+    store : Store, optional
+        Cache of finished batches.
+    allow_overlap : bool, default False
+        Accept problems that calibrated the model.
+    limits : Limits, default Limits()
+        Time, memory and output of the programs under test.
+    unsafe : bool, default False
+        Run programs even where they cannot be contained; see docs/security.md.
+    progress : bool, default True
+        Show a bar.
 
-    Raises OverlapError for a problem that calibrated the model, DataError for problems without an answer key, SandboxError where
-    programs must be run and cannot be contained; the answers are kept in the store.
+    Returns
+    -------
+    Evaluation
+        A row a sample; `summary()` has the accuracy with its standard error over problems.
+
+    Raises
+    ------
+    OverlapError
+        For a problem that calibrated the model.
+    DataError
+        For problems without an answer key.
+    SandboxError
+        For programs that cannot be contained; the answers stay in the store.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> test = rv.load_problems("arithmetic", split="test", limit=4)
+    >>> greedy = rv.Sampling(max_new_tokens=600, temperature=0.0)
+    >>> result = rv.evaluate(dense, test, greedy, progress=False)
+    >>> len(result.frame), bool(result.frame["correct"].any())
+    (4, True)
     """
     refuse_overlap({loaded.name: loaded}, [p.content_hash for p in problems], [p.id for p in problems], allow_overlap)
     refuse_ungradable(problems)
@@ -138,11 +201,47 @@ def time_generation(
     backend: str = "hf",
     progress: bool = True,
 ):
-    """Minutes to answer the problems, one sample each, a model after the other, in one worker.
+    """Time the answers to the problems, one sample each, model after model in one worker.
 
-    A model may be given as a function that loads it, so that no two need to be in memory at once; loading is not timed. Each
-    is warmed up before it is timed; the models are interleaved (`rounds` times over all, the order turning by one each round).
-    Returns a frame: name, round, problems, tokens, minutes, load (the machine's one-minute load average at the start).
+    Each model is warmed up before it is timed. The models are interleaved: `rounds` times over
+    all, the order turned by one each round. Loading is not timed.
+
+    Parameters
+    ----------
+    models : dict of str to LoadedModel or callable
+        Models by name, or functions that load them, so that no two need to be in memory at once.
+    problems : sequence of Problem
+        Problems to answer.
+    sampling : Sampling
+        Cap on new tokens, temperature, top_p, seed.
+    batch_size : int, default 128
+        Sequences generated at a time.
+    rounds : int, default 1
+        Rounds over all models.
+    backend : str, default "hf"
+        `hf` or `vllm`.
+    progress : bool, default True
+        Show a bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns name, round, problems, tokens, minutes, and load (the machine's one-minute load
+        average at the start).
+
+    Raises
+    ------
+    ParameterError
+        For no models or fewer than one round.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> test = rv.load_problems("arithmetic", split="test", limit=2)
+    >>> times = rv.time_generation({"dense": dense}, test, rv.Sampling(max_new_tokens=8), progress=False)
+    >>> list(times["name"]), int(times["tokens"].sum())
+    (['dense'], 16)
     """
     import pandas as pd
 

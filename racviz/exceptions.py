@@ -7,9 +7,19 @@ from racviz.printable import message
 
 
 class RacvizError(Exception):
-    """Something that the user can mend; the message says how. The command line prints it without a traceback.
+    """Base of the errors that the user can mend; the message says how.
 
-    Messages quote files, servers and arguments, so they are made printable: without secrets, control characters or endless values.
+    The command line prints it without a traceback. Messages quote files, servers and arguments, so
+    they are made printable: without secrets, control characters or endless values.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> try:
+    ...     rv.load_problems("arithmetik")
+    ... except rv.RacvizError as error:
+    ...     print("arithmetic" in str(error))
+    True
     """
 
     def __init__(self, *arguments: object) -> None:

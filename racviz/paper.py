@@ -1,22 +1,40 @@
-"""What the paper prints (data/paper/*.csv): for columns and curves that are called published, and for nothing else."""
+"""Numbers printed in the paper (data/paper/*.csv): for columns and curves that are called published, and for nothing else."""
 
 from racviz.exceptions import unknown
 from racviz.store import resource
 
 
 def published(name: str):
-    """A table of the paper as a frame.
+    """Read a table that the paper prints.
 
     Parameters
     ----------
     name : str
-        `math` (Table 1: accuracy, SE and minutes by model, source and sparsity), `code` (Table 2, in the same columns),
-        `off_policy` (Table 3), `semi_structured` (Table 4) or `budgets` (Table 5). See data/paper/README.md.
+        `math` (Table 1: accuracy, SE and minutes by model, source and sparsity), `code` (Table 2,
+        in the same columns), `off_policy` (Table 3), `semi_structured` (Table 4) or `budgets`
+        (Table 5). See data/paper/README.md.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a printed cell.
 
     Raises
     ------
     ParameterError
-        For a table that is not there.
+        For an unknown table.
+
+    References
+    ----------
+    Tables 1 to 5 of arXiv 2509.12464.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> table = rv.published("math")
+    >>> dense = table[(table["model"] == "R1-Distill-Qwen-1.5B") & (table["source"] == "dense")]
+    >>> float(dense["accuracy"].iloc[0])
+    0.832
     """
     import pandas as pd
 

@@ -33,8 +33,31 @@ from racviz.traces import Trace, Traces
 class ReconstructionErrors:
     """Tokenwise errors of several pruned models on the same rollouts.
 
-    `frame`: a row a token: problem_id, position (from 0), token_id, token, phase (`prompt`/`decode`), norm_dense, and e_<name>
-    for each pruned model. Errors are Euclidean norms of hidden states (metric `hidden`), nats (`kl`), or 0 and 1 (`top1`).
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        A row a token: problem_id, position (from 0), token_id, token, phase (`prompt` or
+        `decode`), norm_dense, and e_<name> for each pruned model. The unit of e is that of the
+        metric: a Euclidean norm (`hidden`), nats (`kl`), or 0 and 1 (`top1`).
+    label : dict
+        Provenance: model, metric, layer and the settings that all pruned models share.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
+    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
+    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
+    >>> test = rv.load_problems("arithmetic", split="test", limit=2)
+    >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
+    >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
+    >>> errors = rv.reconstruction_errors(dense, pruned, rollouts, progress=False)
+    >>> errors.names
+    ['0.3', '0.6']
+    >>> bool(errors.ratio("0.6", "0.3")["ratio"].median() > 1)
+    True
     """
 
     frame: Any = field(repr=False)
@@ -86,16 +109,67 @@ def reconstruction_errors(
     dense: LoadedModel, pruned: Mapping[str, Pruned], rollouts: Traces, *, metric: str = "hidden", layer: str | int = "final",
     batch_tokens: int | None = None, allow_overlap: bool = False, progress: bool = True,
 ) -> ReconstructionErrors:  # fmt: skip
-    """e_t of each pruned model along the rollouts.
+    """Measure e_t = ‖x_dense,t − x_pruned,t‖₂ of each pruned model along the rollouts.
 
-    pruned: models by name, or functions that load them; the dense model goes over the rollouts once for all models that are in
-    memory, and once more for each that is loaded. metric: `hidden` (the paper's), `kl` (KL(dense ‖ pruned) of the next-token
-    distributions, in nats) or `top1` (1 where the most likely next token is another). layer, for `hidden`: `final` (after the
-    final norm, the paper's x_t), `last` (before it), or the index
-    of a block. Memory is bounded by `batch_tokens`: 2,048 on a CPU, whose caches hold no more, and 8,192 elsewhere by default.
+    The dense model reads the rollouts once for all models in memory, and once more for each model
+    that is loaded by a function.
 
-    Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer or longer than
-    the context, NumericalError where a hidden state is not finite.
+    Parameters
+    ----------
+    dense : LoadedModel
+        The dense model.
+    pruned : mapping of str to LoadedModel or callable
+        Models by name, or functions that load them, so that no two need to be in memory at once.
+    rollouts : Traces
+        Greedy traces of the dense model on test problems.
+    metric : str, default "hidden"
+        `hidden` (the paper's), `kl` (KL(dense ‖ pruned) of the next-token distributions, in nats)
+        or `top1` (1 where the most likely next token differs).
+    layer : str or int, default "final"
+        For `hidden`: `final` (after the final norm, the paper's x_t), `last` (before it), or the
+        index of a block.
+    batch_tokens : int, optional
+        Tokens at a time, which bound the memory; 2,048 on a CPU and 8,192 elsewhere by default.
+    allow_overlap : bool, default False
+        Accept rollouts on problems that calibrated a model.
+    progress : bool, default True
+        Show a bar.
+
+    Returns
+    -------
+    ReconstructionErrors
+        A row a token.
+
+    Raises
+    ------
+    OverlapError
+        For a rollout on a problem that calibrated a model.
+    DataError
+        For rollouts of another tokenizer, or longer than the context.
+    NumericalError
+        For hidden states that are not finite.
+    ParameterError
+        For an unknown metric or layer, or no models.
+
+    References
+    ----------
+    Figure 2 of arXiv 2509.12464.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
+    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
+    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
+    >>> test = rv.load_problems("arithmetic", split="test", limit=2)
+    >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
+    >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
+    >>> errors = rv.reconstruction_errors(dense, pruned, rollouts, progress=False)
+    >>> medians = errors.frame[["e_0.3", "e_0.6"]].median()
+    >>> bool(medians["e_0.3"] < medians["e_0.6"])
+    True
     """
     kind = METRICS.named(metric)
     if not pruned:
@@ -163,7 +237,7 @@ def _check_rollouts(dense: LoadedModel, rollouts: Traces) -> None:
 
 
 def _shared_label(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the provenances of all pruned models have in common: method, sparsity, mode, calibration tokens."""
+    """Provenance shared by all pruned models: method, sparsity, mode, calibration tokens."""
     label: dict[str, Any] = {}
     for key in ("method", "sparsity", "pattern", "mode", "scope"):
         values = {str(each.get("prune", {}).get(key)): each.get("prune", {}).get(key) for each in made.values()}
@@ -227,9 +301,53 @@ def rollouts_as_calibration(rollouts: Traces) -> CalibrationSet:
 
 @sized_threads
 def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollouts: Traces, *, allow_overlap: bool = False):
-    """‖(W − Ŵ)X‖²_F / ‖WX‖²_F per linear and phase, X the dense model's inputs on the same held-out rollouts for all.
+    """Measure ‖(W − Ŵ)X‖²_F / ‖WX‖²_F per linear and phase.
 
-    Returns a tidy frame: layer, depth (index of the block), phase (`prompt`, `decode`), source (the name in `pruned`), error.
+    X are the dense model's inputs on the same held-out rollouts for all models.
+
+    Parameters
+    ----------
+    dense : LoadedModel
+        The dense model.
+    pruned : dict of str to LoadedModel
+        Pruned models by name.
+    rollouts : Traces
+        Traces on test problems.
+    allow_overlap : bool, default False
+        Accept rollouts on problems that calibrated a model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns layer, depth (index of the block), phase (`prompt`, `decode`), source (the name in
+        `pruned`), error.
+
+    Raises
+    ------
+    OverlapError
+        For a rollout on a problem that calibrated a model.
+    DataError
+        For rollouts that the dense model cannot read.
+
+    References
+    ----------
+    The layer-wise objective of SparseGPT, arXiv 2301.00774.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
+    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
+    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
+    >>> test = rv.load_problems("arithmetic", split="test", limit=2)
+    >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
+    >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
+    >>> errors = rv.layerwise_errors(dense, pruned, rollouts)
+    >>> means = errors.groupby("source")["error"].mean()
+    >>> bool(0 < means["0.3"] < means["0.6"])
+    True
     """
     import pandas as pd
 

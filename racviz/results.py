@@ -15,7 +15,31 @@ from racviz.study.sweep import Book
 
 
 def read_results(folder: str | Path):
-    """The results.csv of a run as a frame. Raises DataError for a file that is none, was changed by hand, or holds impossible values."""
+    """Read the results.csv of a run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run's folder, or its results.csv.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a cell.
+
+    Raises
+    ------
+    DataError
+        For a missing file, one that was changed by hand, or impossible values.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> grid = {"sources": ["prompt"], "sparsities": [0.5], "problems": 2, "budget": 16}
+    >>> frame = rv.run_sweep(grid | {"calibration_tokens": 1024, "run": "second"}, progress=False)
+    >>> list(rv.read_results("runs/second")["sparsity"])
+    [0.0, 0.5]
+    """
     import pandas as pd
 
     table = Path(folder) / "results.csv" if Path(folder).is_dir() else Path(folder)

@@ -36,7 +36,30 @@ COLUMNS = ("problem_id", "sample", "prompt_ids", "output_ids", "finish_reason", 
 
 @dataclass(frozen=True)
 class Trace:
-    """One rollout: the token ids z = prompt, then output, and the boundary T_in between them."""
+    """One rollout: the sequence z is prompt_ids + output_ids, and its boundary T_in is len(prompt_ids).
+
+    Attributes
+    ----------
+    problem_id : str
+        The problem.
+    sample : int
+        Number of the sample, from 0.
+    prompt_ids : tuple of int
+        Token ids of the prompt, T_in of them.
+    output_ids : tuple of int
+        The sampled token ids, never re-tokenised text.
+    finish_reason : str
+        `stop`, `length`, or `unknown` for imported rollouts.
+    content_hash : str, default ""
+        Content hash of the problem; the overlap guard reads it.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> trace = rv.Trace("mine-1", 0, prompt_ids=(5, 6, 7), output_ids=(8, 9), finish_reason="stop")
+    >>> trace.ids, trace.boundary, trace.phases
+    ([5, 6, 7, 8, 9], 3, [0, 0, 0, 1, 1])
+    """
 
     problem_id: str
     sample: int
@@ -44,7 +67,7 @@ class Trace:
     output_ids: tuple[int, ...]
     finish_reason: str
     content_hash: str = ""
-    """Of the problem, so that a model calibrated on the trace is not judged on the problem."""
+    """Content hash of the problem, so that a model calibrated on the trace is not judged on it."""
 
     @property
     def ids(self) -> list[int]:
@@ -68,7 +91,31 @@ class Trace:
 
 @dataclass(frozen=True)
 class Traces(Sequence[Trace]):
-    """Rollouts of one model, with the tokenizer that their ids belong to."""
+    """Rollouts of one model, with the fingerprint of the tokenizer of their ids. A sequence of `Trace`.
+
+    Attributes
+    ----------
+    rows : tuple of Trace
+        The rollouts.
+    model, model_fingerprint : str
+        The model that made them.
+    tokenizer : str
+        The tokenizer's fingerprint.
+    sampling : dict
+        Settings of sampling, as far as they are known.
+    summary : ImportSummary or None
+        Counts of the import, for imported traces.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=2)
+    >>> traces = rv.generate_traces(dense, problems, rv.Sampling(max_new_tokens=8), progress=False)
+    >>> traces.save("traces.parquet")
+    >>> rv.Traces.load("traces.parquet").fingerprint == traces.fingerprint
+    True
+    """
 
     rows: tuple[Trace, ...] = field(repr=False)
     model: str
@@ -130,11 +177,47 @@ def generate_traces(
 ) -> Traces:  # fmt: skip
     """Roll the model out on each problem, `samples` times.
 
-    Sampled traces calibrate (on-policy if `loaded` is the model that will be pruned); greedy ones on test problems
-    (`Sampling(temperature=0)`) are the fixed sequences of Figure 2. With a `store`, each finished batch is kept, so that a
-    run that was stopped goes on after its last whole batch.
+    Sampled traces calibrate: on-policy if `loaded` is the model to prune. Greedy ones on test
+    problems (`Sampling(temperature=0)`) are the fixed sequences of the paper's Figure 2.
 
-    Raises DataError for no problems, ids that are not distinct, or a problem that does not fit the model's context.
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The model that writes.
+    problems : sequence of Problem
+        Problems with distinct ids.
+    sampling : Sampling, default Sampling()
+        Cap on new tokens, temperature, top_p, seed.
+    samples : int, default 1
+        Rollouts a problem.
+    backend : str, default "hf"
+        `hf`, `vllm` or the address of a vLLM server, with settings after a question mark.
+    batch_size : int, default 64
+        Sequences generated at a time.
+    store : Store, optional
+        Cache of finished batches, from which an interrupted run resumes.
+    progress : bool, default True
+        Show a bar.
+
+    Returns
+    -------
+    Traces
+        `samples` a problem, in the order of the problems.
+
+    Raises
+    ------
+    DataError
+        For no problems, ids that are not distinct, or a problem longer than the model's context.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=2)
+    >>> sampling = rv.Sampling(max_new_tokens=16, temperature=0.6, seed=0)
+    >>> traces = rv.generate_traces(dense, problems, sampling, progress=False)
+    >>> len(traces), len(traces[0].output_ids)
+    (2, 16)
     """
     check(isinstance(samples, int) and samples >= 1, "samples", samples, "an integer >= 1")
     problems = problems if isinstance(problems, ProblemSet) else ProblemSet(tuple(problems), "problems", "given")

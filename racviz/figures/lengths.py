@@ -1,4 +1,4 @@
-"""How long the thoughts are: the share that has ended by each length, and the share that never ends."""
+"""CoT lengths: the share of thoughts that has ended by each length, and the share that never ends."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How figures show in notebooks: interactive in JupyterLab, and still there after nbconvert, without a network."""
+"""Figures in notebooks: interactive in JupyterLab, and still there after nbconvert, without a network."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a pruning run did, linear by linear: sparsity, error on its own calibration set, damping, seconds."""
+"""A pruning run, linear by linear: sparsity, error on its own calibration set, damping, seconds."""
 
 import html
 from collections.abc import Mapping

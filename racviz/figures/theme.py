@@ -117,7 +117,7 @@ def panels(figure: go.Figure, legend: float) -> go.Figure:
 
 
 def caption(label: Mapping[str, Any], n: int | None, *notes: str) -> str:
-    """What is shown and from what: model, domain, method, sparsity, mode, metric, tokens, seed, n; then the notes."""
+    """Caption with the provenance of a figure: model, domain, method, sparsity, mode, metric, tokens, seed, n; then the notes."""
     sparsity, seed = label.get("sparsity"), label.get("seed")
     parts = [short_name(label.get("model")), label.get("domain"), label.get("method")]
     parts += [f"{100 * sparsity:.3g} % sparsity" if isinstance(sparsity, float | int) else sparsity, label.get("mode")]

@@ -25,11 +25,30 @@ LEAST_TEMPERATURE = 1e-30
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample.
+    """Settings of sampling.
 
-    max_new_tokens: the cap on new tokens (t_max when tracing, the budget when evaluating).
-    temperature: 0 is greedy decoding. top_p: nucleus sampling, 1 is off. seed: the seed of the whole run; each request
-    draws from a generator of its own, made of (seed, problem, sample), so that its tokens do not depend on the batch.
+    Parameters
+    ----------
+    max_new_tokens : int, default 1024
+        Cap on new tokens: t_max when tracing, the budget when evaluating.
+    temperature : float, default 0.6
+        0 is greedy decoding.
+    top_p : float, default 0.95
+        Nucleus sampling, in (0, 1]; 1 is off.
+    seed : int, default 0
+        Seed of the whole run. Each request draws from its own generator, seeded by (seed, problem,
+        sample), so that its tokens do not depend on the batch.
+
+    Raises
+    ------
+    ParameterError
+        For a value outside of its range.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> rv.Sampling(max_new_tokens=64, temperature=0.0)
+    Sampling(max_new_tokens=64, temperature=0.0, top_p=0.95, seed=0)
     """
 
     max_new_tokens: int = 1024

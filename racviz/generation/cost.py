@@ -1,4 +1,4 @@
-"""What generating is going to cost in time, counted from the shapes of the model, for the decode loop of `hf`.
+"""Expected time of generation, counted from the shapes of the model, for the decode loop of `hf`.
 
 A step of decoding reads every weight once and multiplies it with as many rows as still run; the rest is calls. What is fitted is named
 below and checked against measured runs (benchmarks/results/plan.csv).
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from racviz.pruning.cost import FP32, HALF_SPEED_FORWARD, Machine, Shapes, expected_cost
 
 SECONDS_A_CALL = 2.0e-5
-"""Of one of the small operations that a block is made of, about forty of them."""
+"""Seconds of one small operation; a block has about forty of them."""
 CALLS_A_BLOCK = 40
 HALF_SPEED_ROWS = 24
 """Rows at which a product of a weight with rows reaches half the speed of a large one."""
@@ -21,7 +21,7 @@ SAMPLING_PASSES = 12
 
 @dataclass(frozen=True)
 class Rows:
-    """What is generated: rows with a prompt of about `prompt` tokens, `mean` new ones on average, `longest` at most, in batches."""
+    """A workload: rows with a prompt of about `prompt` tokens, `mean` new ones on average, `longest` at most, in batches."""
 
     count: int
     prompt: float

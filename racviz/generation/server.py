@@ -38,7 +38,7 @@ LISTING = 10.0
 
 
 def problem_of_url(url: str) -> str | None:
-    """What is wrong with a server's address, if anything."""
+    """The fault in a server's address, if it has one."""
     parts = urlsplit(url)
     if "@" in url or "key" in parts.query.lower() or "token" in parts.query.lower():
         return "holds a credential, which would be written into reports; set RACVIZ_VLLM_API_KEY instead"
@@ -202,7 +202,7 @@ class Client:
         return name
 
     def _is_it(self, *names: str) -> bool:
-        """Whether the server says that it serves the very folder, or the very hub id of a model that nothing was done to."""
+        """True if the server names the same folder, or the same hub id of an unmodified model."""
         folder = set() if self.loaded.folder is None else {str(self.loaded.folder)}
         return bool((folder if self.loaded.provenance else folder | {self.loaded.name}) & set(names))
 
@@ -220,7 +220,7 @@ class Client:
             )
 
     def _apart(self, name: str, prompt: Sequence[int]) -> np.ndarray:
-        """How far the log probabilities of a prompt's tokens are from the loaded model's."""
+        """Mean distance between the server's log probabilities of a prompt's tokens and the loaded model's."""
         import torch
 
         choice = self._ask(prompt, name, max_tokens=1, temperature=0.0, prompt_logprobs=0)

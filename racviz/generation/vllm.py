@@ -37,7 +37,7 @@ MISSING = (
 
 @dataclass(frozen=True)
 class Vllm:
-    """How to run vLLM.
+    """Settings of vLLM.
 
     python: the interpreter that has it. workers: processes, each with a copy of the model, that share the requests.
     tensor_parallel: GPUs a worker. dtype: `auto` is that of the loaded model. memory: the share of a GPU that a worker may take.

@@ -77,6 +77,15 @@ def import_traces(
         For more bad rows than allowed (shows the first), and for a source without a single trace.
     ParameterError
         For a limit, an option or a `max_bad` that is not allowed.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> rows = [{"prompt": "What is 2 + 2?", "response": "<think>2 + 2 is 4.</think>4"}]
+    >>> traces = rv.import_traces(rows, dense)
+    >>> len(traces), len(traces[0].output_ids) > 3
+    (1, True)
     """
     for name, value in (("limit", limit), ("tokens", tokens)):
         check(value is None or (type(value) is int and value >= 1), name, value, "None or an integer >= 1")

@@ -16,11 +16,36 @@ FORMS = ("ids", "text")
 def export_traces(traces: Traces, path: str | Path, loaded: LoadedModel | None = None, form: str = "ids") -> None:
     """Write traces as JSONL for other tools, a rollout a line.
 
-    form: `ids` has prompt_ids, output_ids and, for SGLang's RAC example, input_ids, num_prompt_tokens, num_decode_tokens; `text`
-    has prompt (as rendered, special tokens and all) and completion (without special tokens, unless the end of the thought is one) as
-    DeepSpeed's reads them, and needs `loaded` for its tokenizer.
+    Parameters
+    ----------
+    traces : Traces
+        The rollouts.
+    path : str or Path
+        The file.
+    loaded : LoadedModel, optional
+        The model whose tokenizer the ids belong to; needed for `text`.
+    form : str, default "ids"
+        `ids` has prompt_ids, output_ids and, for SGLang's RAC example, input_ids,
+        num_prompt_tokens, num_decode_tokens. `text` has prompt (as rendered, with special tokens)
+        and completion (without them, unless the end of the thought is one), for DeepSpeed.
 
-    Raises ParameterError for another form or a missing model, DataError where the tokenizer is not the one of the traces.
+    Raises
+    ------
+    ParameterError
+        For another form or a missing model.
+    DataError
+        For a model with another tokenizer than that of the traces.
+
+    Examples
+    --------
+    >>> import json
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=1)
+    >>> traces = rv.generate_traces(dense, problems, rv.Sampling(max_new_tokens=8), progress=False)
+    >>> rv.export_traces(traces, "traces.jsonl")
+    >>> json.loads(open("traces.jsonl").readline())["num_decode_tokens"]
+    8
     """
     if form not in FORMS:
         raise unknown("form", form, FORMS)
@@ -52,12 +77,38 @@ def _marked(loaded: LoadedModel) -> bool:
 
 
 def to_dataset(made: Traces | CalibrationSet):
-    """A `datasets.Dataset`. Of traces: a row a rollout, columns as in the file. Of a calibration set: input_ids and attention_mask, a
-    row a sequence, which llm-compressor takes as it is:
+    """Convert traces or a calibration set to a `datasets.Dataset`.
+
+    llm-compressor takes a calibration set as it is:
 
         oneshot(model, dataset=to_dataset(rac), recipe=…, num_calibration_samples=len(rac.sequences), shuffle_calibration_samples=False)
 
     with its own defaults of batch_size=1 (no padding) and max_seq_length=None (no cutting).
+
+    Parameters
+    ----------
+    made : Traces or CalibrationSet
+        The rows.
+
+    Returns
+    -------
+    datasets.Dataset
+        Of traces: a row a rollout, columns as in the file. Of a calibration set: input_ids and
+        attention_mask, a row a sequence.
+
+    Raises
+    ------
+    DataError
+        Without the package `datasets` (`pip install 'racviz[hub]'`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import racviz as rv
+    >>> ids = np.arange(10, dtype=np.int32)
+    >>> mine = rv.CalibrationSet("mine", [ids], [np.zeros(10, np.uint8)], [np.ones(10, np.float32)])
+    >>> rv.to_dataset(mine).column_names
+    ['input_ids', 'attention_mask']
     """
     try:
         from datasets import Dataset

@@ -1,4 +1,4 @@
-"""What the lessons in notebooks/lessons/ are made of: checked answers, a quiz, pictures to step through, a leaderboard.
+"""Parts of the lessons in notebooks/lessons/: checked answers, a quiz, pictures to step through, a leaderboard.
 
     from racviz import lessons
 

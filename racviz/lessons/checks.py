@@ -18,7 +18,7 @@ _LONGEST = 80
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found. `right` is True, False, or None where nothing was answered yet."""
+    """Result of a check. `right` is True, False, or None where nothing was answered yet."""
 
     right: bool | None
     words: str
@@ -38,7 +38,7 @@ class Checked:
 
 
 def unanswered(answer: object) -> bool:
-    """Whether `answer` is the `...` of the exercise, or None."""
+    """True if `answer` is the `...` of the exercise, or None."""
     return answer is ... or answer is None
 
 
@@ -48,7 +48,7 @@ def not_yet(words: str) -> Checked:
 
 
 def check_number(answer: object, truth: float, within: float = 0.05, unit: str = "", because: str = "") -> Checked:
-    """Whether `answer` is `truth`, give or take the share `within` of it (of a truth of 0: give or take `within` itself).
+    """Check that `answer` is `truth`, give or take the share `within` of it (of a truth of 0: give or take `within` itself).
 
     Raises ParameterError for a truth that is no finite number or a `within` that is negative: mistakes of the lesson.
     """
@@ -75,7 +75,7 @@ def check_number(answer: object, truth: float, within: float = 0.05, unit: str =
 def check_choice(
     answer: object, right: str | Iterable[str], options: Iterable[str] | None = None, because: str = ""
 ) -> Checked:
-    """Whether `answer` is `right` (or one of several that are), in capitals or not. `options` are named where it is none of them.
+    """Check that `answer` is `right` (or one of several that are), in capitals or not. `options` are named where it is none of them.
 
     Raises ParameterError where what is right is no text, or not among the options: mistakes of the lesson.
     """
@@ -99,7 +99,7 @@ def check_choice(
 
 
 def check_array(answer: object, truth: Any, within: float = 1e-6, because: str = "") -> Checked:
-    """Whether every entry of `answer` is that of `truth`, give or take `within` times the largest |entry| of the truth.
+    """Check that every entry of `answer` is that of `truth`, give or take `within` times the largest |entry| of the truth.
 
     Lists, numpy arrays and torch tensors alike; booleans (masks) must be equal. Raises ParameterError for a truth that is no
     array of finite numbers.
@@ -165,7 +165,7 @@ def _said(value: float, unit: str) -> str:
 
 
 def _kind(value: object) -> str:
-    """What a learner would call it: `a text ('12')`."""
+    """A learner's word for a value: `a text ('12')`."""
     names = {str: "a text", bool: "True or False", list: "a list", tuple: "a tuple", dict: "a dictionary", set: "a set"}
     name = next((words for kind, words in names.items() if isinstance(value, kind)), None)
     if callable(value):

@@ -196,7 +196,7 @@ def standings(evaluations: "dict[str, pd.DataFrame]", baseline: str = BASELINE) 
 
 
 def check_solver(solver: Any, because: str = "") -> Checked:
-    """Whether a solver keeps the contract of `racviz.pruning.interface` on a small linear: what is amiss in words, never a traceback."""
+    """Check a solver against the contract of `racviz.pruning.interface` on a small linear; faults are sentences, never a traceback."""
     if unanswered(solver):
         return Checked(None, "Not answered yet: put a function in place of the three dots.")
     if not callable(solver):

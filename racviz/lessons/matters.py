@@ -1,4 +1,4 @@
-"""What the lessons measure: where tokens and arithmetic go, what second moments cover, how far masks agree.
+"""Measurements of the lessons: tokens and arithmetic by phase, coverage of second moments, agreement of masks.
 
 What racviz has already (`study.policies.degrees_between`, `pruning.linear.relative_error`, …) the lessons take from there.
 """
@@ -68,7 +68,7 @@ class TokenCost:
     """For the logits, where a token is drawn from them."""
 
     def at(self, context: Any) -> Any:
-        """Of reading one token that attends to `context` tokens, without the head."""
+        """Operations to read one token that attends to `context` tokens, without the head."""
         return self.linears + self.attention * context
 
 
@@ -143,7 +143,7 @@ def angle_table(moments: Mapping[str, "SecondMoments"], energy: float = 0.9) -> 
 
 
 def leverage(h: Any, tokens: int, h_other: Any, tokens_other: int, damping: float = DAMPING) -> float:
-    """How much more unusual other tokens are than those that H was summed over: 1 is as usual as they are.
+    """Leverage of other tokens under H, relative to the tokens that H was summed over: 1 is as usual as they are.
 
     The mean of xᵀ(H/n + λI)⁻¹x over the other tokens, over the same mean of H's own; λ = damping · mean diag(H/n). No token is needed:
     the mean over tokens is tr((H/n + λI)⁻¹ H_other/n_other). h, h_other: `[columns, columns]`.
@@ -312,7 +312,7 @@ def bars(
 
 @dataclass(frozen=True)
 class _Look:
-    """How the rows of one value look: its name in the legend, escaped, and what tells it apart."""
+    """Style of the rows of one value: its escaped name in the legend, its colour and its mark."""
 
     shown: str
     colour: str

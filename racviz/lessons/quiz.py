@@ -30,7 +30,7 @@ class Question:
     remarks: dict[str, str] = field(repr=False)
 
     def check(self, answer: object) -> Checked:
-        """Whether a letter is right, with the remark on it; of anything but a letter of the options, which there are."""
+        """Check a letter, with the remark on it; for anything else, name the letters of the options."""
         if unanswered(answer):
             return Checked(None, "Not answered yet.")
         letter = answer.strip().lower().rstrip(".)") if isinstance(answer, str) else answer

@@ -97,7 +97,7 @@ def sparsegpt_steps(weight: Any, h: Any, sparsity: float, *, damping: float = DA
 
 
 def step_words(steps: Steps, k: int) -> str:
-    """What the k-th column did, in a sentence."""
+    """The step at column k, in a sentence."""
     check(0 <= k <= steps.columns, "k", k, f"from 0 to {steps.columns}, the columns done")
     if not k:
         return f"Nothing is done yet; {int(steps.mask.sum())} of {steps.mask.size} weights will go."

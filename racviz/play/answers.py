@@ -1,4 +1,4 @@
-"""What came of a question: who is right, after how many tokens and seconds, where they part, and r_t along the dense model's text."""
+"""Results of a question: verdicts, tokens, seconds, the token where answers part, and r_t along the dense model's text."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,12 +22,12 @@ class Answer:
     title: str
     output_ids: tuple[int, ...] = field(repr=False)
     texts: tuple[str, ...] = field(repr=False)
-    """What each token adds to the text."""
+    """The text that each token adds."""
     finish: str
     """`stop`, `length` (the budget) or `stopped` by somebody."""
     seconds: float
     answer: str | None
-    """What follows the thought; None where there is no whole answer."""
+    """Text after the thought; None without a whole answer."""
     correct: bool | None
     """None where that cannot be told: no answer key, or stopped."""
     parted: int | None
@@ -48,7 +48,7 @@ class Answers:
     errors: ReconstructionErrors | None = field(repr=False)
     """Along the prompt and the dense model's output; None without a pruned model."""
     pair: tuple[str, str] | None
-    """Which two models r_t compares; None with fewer than two pruned ones."""
+    """The two models that r_t compares; None with fewer than two pruned ones."""
 
     def __getitem__(self, name: str) -> Answer:
         return {row.name: row for row in self.rows}[name]

@@ -27,7 +27,7 @@ class Step(NamedTuple):
     name: str
     token_id: int
     text: str
-    """What it adds to the text; empty while a character of several tokens is not whole."""
+    """The text that this token adds; empty while a character of several tokens is incomplete."""
 
 
 class Pieces:
@@ -41,7 +41,7 @@ class Pieces:
         return self._tell(waits=len(self.ids) - self.told < 4)  # no character has more than four bytes
 
     def rest(self) -> str:
-        """What is still untold at the end."""
+        """The remaining text at the end."""
         return self._tell(waits=False) if self.told < len(self.ids) else ""
 
     def _tell(self, waits: bool) -> str:
@@ -107,7 +107,7 @@ class Asking:
         self.prompt_ids = prompt_ids(first, problem)
         room = first.reach - len(self.prompt_ids)
         self.cramped = room < sampling.max_new_tokens
-        """Whether the context ends before the budget does."""
+        """True if the context ends before the budget does."""
         self.sampling = Sampling(min(sampling.max_new_tokens, room), sampling.temperature, sampling.top_p, sampling.seed)
         request = Request(self.prompt_ids, problem.id)
         self.decodings = {name: Decoding(loaded, request, self.sampling) for name, loaded in self.models.items()}
@@ -167,7 +167,7 @@ def prompt_ids(loaded: LoadedModel, problem: Problem) -> tuple[int, ...]:
 
 
 def _marks(tokenizer) -> list[str]:
-    """What a tokenizer turns into one of its special tokens wherever it stands in a text."""
+    """Strings that a tokenizer turns into special tokens wherever they stand in a text."""
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     special = {str(token) for token in added if token.special} | set(tokenizer.all_special_tokens)
     return sorted(mark for mark in special if mark.strip())

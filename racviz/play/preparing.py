@@ -99,7 +99,7 @@ class Playground:
         return study
 
     def titles(self) -> dict[str, str]:
-        """What the models of the last question are called."""
+        """Titles of the models of the last question."""
         how = f"{self.study.method}, {percent(self.study.sparsities[0])}"
         return {"dense": "dense"} | {source: f"{pretty(source)} · {how}" for source in self.study.sources}
 

@@ -137,7 +137,7 @@ def column(
 
 
 def _other_text(texts: Sequence[str], parted: int | None) -> str:
-    """What it has in common with the dense model in grey; a mark; the rest."""
+    """The text shared with the dense model in grey; a mark; the rest."""
     if parted is None:
         return f'<bdi style="color:{FAINT}">{plain("".join(texts))}</bdi>'
     before, after = plain("".join(texts[:parted])), plain("".join(texts[parted:]))

@@ -125,7 +125,7 @@ class Panel(widgets.VBox):
         self.ask.disabled, self.stop.disabled = busy, not busy
 
     def _run(self, text: str, key: str, choices: dict[str, Any]) -> None:
-        """What the thread does; an error is shown, since nobody would see it there."""
+        """Body of the thread; an error is shown, since nobody would see it there."""
         try:
             self._answer(text, key, choices)
         except RacvizError as error:

@@ -34,20 +34,47 @@ def load_problems(
     name: str | Path, split: str = "test", limit: int | None = None, *, columns: Mapping[str, str] | None = None,
     instruction: str | None = None,
 ) -> ProblemSet:  # fmt: skip
-    """Problems by name.
+    """Load problems by name.
 
-    name: an embedded domain (`arithmetic`, `tracing`); a JSON, CSV or Parquet file, compressed or not; a folder that `datasets`
-    saved; a data set of the hub by its short name
-    (`math-500`, `openr1-math`, `codeforces`, `gsm8k`, `livecodebench`) or as owner/name, streamed. A file or an id may say more:
-    `file.csv?prompt=question&answer=solution`, `owner/name@revision?config=main&split=train`.
-    split: `calibration` or `test`; the embedded domains have 500 test problems and as many calibration problems as are asked for
-    (the first 2,000 are shipped, the rest is generated, the same each time). A file holds one split; the name given here only
-    labels it. limit: the first so many. columns: which column holds what, for example {"prompt": "question"}; else they are
-    found by their usual names (FIELDS). instruction: said after each prompt; `boxed` is BOXED, None what the data set asks for (the
-    hub's sets of maths: BOXED; files: nothing, or their column instruction).
+    Parameters
+    ----------
+    name : str or Path
+        An embedded domain (`arithmetic`, `tracing`), a JSON, CSV or Parquet file (compressed or
+        not), a folder that `datasets` saved, or a data set of the hub, streamed: `math-500`,
+        `openr1-math`, `codeforces`, `gsm8k`, `livecodebench`, or owner/name. Settings follow a
+        question mark: `file.csv?prompt=question&answer=solution`,
+        `owner/name@revision?config=main&split=train`.
+    split : str, default "test"
+        `calibration` or `test`. The embedded domains have 500 test problems and as many
+        calibration problems as are asked for: 2,000 are shipped, the rest is generated, the same
+        each time. A file holds one split; the name given here only labels it.
+    limit : int, optional
+        The first so many problems.
+    columns : mapping of str to str, optional
+        Columns by field, for example {"prompt": "question"}; else their usual names (`FIELDS`).
+    instruction : str, optional
+        Text after each prompt; `boxed` is `BOXED`. None takes the data set's own: `BOXED` for the
+        hub's sets of mathematics, nothing or the column `instruction` for files.
 
-    Raises ParameterError for unknown names (with the nearest match), DataError for a malformed file (file and line), for missing
-    columns (lists those that are there) and for a hub that cannot be reached.
+    Returns
+    -------
+    ProblemSet
+        In the order of the source.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name, with the nearest match.
+    DataError
+        For a malformed file (file and line), missing columns (lists the existing ones), or an
+        unreachable hub.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> problems = rv.load_problems("arithmetic", split="test", limit=3)
+    >>> len(problems), problems[0].domain
+    (3, 'arithmetic')
     """
     check(split in SPLITS, "split", split, "'calibration' or 'test'")
     check(limit is None or (isinstance(limit, int) and limit >= 1), "limit", limit, "None or an integer >= 1")

@@ -15,7 +15,35 @@ BOXED = "Please reason step by step, and put your final answer within \\boxed{}.
 
 @dataclass(frozen=True)
 class Problem:
-    """One task with a checkable answer."""
+    """One task with a checkable answer.
+
+    Attributes
+    ----------
+    id : str
+        Unique within its set.
+    prompt : str
+        The question.
+    answer : str, default ""
+        The key; empty where none is known.
+    domain, family : str, default ""
+        Labels.
+    difficulty : int, default 0
+        A label, larger is harder.
+    tests : str, default ""
+        For programs: JSON of the test cases and the function.
+    instruction : str, default ""
+        Added after the prompt; not part of the content hash.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> problem = rv.Problem("mine-1", "What is 2 + 2?", answer="4")
+    >>> problem.text
+    'What is 2 + 2?'
+    >>> again = rv.Problem("mine-2", "What is  2 + 2?")
+    >>> problem.content_hash == again.content_hash
+    True
+    """
 
     id: str
     prompt: str
@@ -41,7 +69,30 @@ class Problem:
 
 @dataclass(frozen=True)
 class ProblemSet(Sequence[Problem]):
-    """Problems in a fixed order, with the name of where they came from."""
+    """Problems in a fixed order, with the name of their origin. A sequence; slices are sets too.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        At least one, with distinct ids.
+    name : str
+        The name that they were loaded by.
+    split : str
+        `calibration` or `test`.
+
+    Raises
+    ------
+    DataError
+        For an empty set or an id that stands twice.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> two = (rv.Problem("a", "1 + 1?", answer="2"), rv.Problem("b", "1 + 2?", answer="3"))
+    >>> problems = rv.ProblemSet(two, "mine", "test")
+    >>> len(problems), problems[:1][0].id
+    (2, 'a')
+    """
 
     problems: tuple[Problem, ...] = field(repr=False)
     name: str

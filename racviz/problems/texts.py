@@ -16,14 +16,37 @@ HUB = {"c4": ("allenai/c4", "en"), "wikitext": ("Salesforce/wikitext", "wikitext
 
 
 def load_texts(name: str | Path = "", *, seed: int = 0) -> Iterable[str]:
-    """Texts by name.
+    """Load texts by name.
 
-    name: empty for the packaged documentation text; a text file (paragraphs apart by a blank line); a JSON, CSV or Parquet file
-    or a folder that `datasets` saved, with a column `text`; files may be compressed; `c4`, `wikitext` or a hub id owner/name,
-    streamed in an order drawn by `seed`, so that only what is read is downloaded. Another column is named by ?text=… after the name.
+    Parameters
+    ----------
+    name : str or Path, default ""
+        Empty for the packaged documentation text. Else a text file (paragraphs apart by a blank
+        line), a JSON, CSV or Parquet file or a folder that `datasets` saved, with a column `text`,
+        or `c4`, `wikitext` or a hub id owner/name, streamed. Files may be compressed. `?text=…`
+        after the name takes another column.
+    seed : int, default 0
+        Seed of the order in which a data set of the hub is streamed.
 
-    Raises DataError for a file that is missing or not UTF-8, a missing column (lists those that are there), or a hub that cannot
-    be reached; ParameterError for a name that is none of these.
+    Returns
+    -------
+    iterable of str
+        A text each; of a hub's data set only the part that is read is downloaded.
+
+    Raises
+    ------
+    DataError
+        For a missing file, bytes that are not UTF-8, a missing column (lists the existing ones),
+        or an unreachable hub.
+    ParameterError
+        For an unknown name.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> texts = rv.load_texts()
+    >>> len(texts) > 10 and all(isinstance(text, str) for text in texts)
+    True
     """
     if not str(name):
         return generic_texts()

@@ -19,12 +19,12 @@ NEGATIVE = re.compile(r"(^|_)(no|non|not|skip|disable|without|suppress)(_|$)", r
 
 @dataclass(frozen=True)
 class ThinkingFormat:
-    """How a model marks its thought. `end` is None for a model without markers: the whole answer is its thought."""
+    """Markers of a model's thought. `end` is None for a model without markers: the whole answer is its thought."""
 
     start: str | None = "<think>"
     end: str | None = "</think>"
     opened: bool = False
-    """Whether the prompt already ends in `start`, so that the output begins inside the thought."""
+    """True if the prompt already ends in `start`, so that the output begins inside the thought."""
     switch: tuple[tuple[str, bool | str], ...] = ()
     """Arguments for the chat template, such as Qwen3's enable_thinking."""
 
@@ -38,7 +38,7 @@ FORMATS = {
     "magistral": ThinkingFormat("[THINK]", "[/THINK]"),
     "plain": PLAIN,
 }
-"""What models do, by name: `think` writes <think> … </think> itself; the template of `deepseek-r1` has opened the thought; `qwen3` has
+"""Thinking formats by name: `think` writes <think> … </think> itself; the template of `deepseek-r1` has opened the thought; `qwen3` has
 a switch, on or off; `plain` has no markers."""
 WORDS = {"on": True, "off": False}
 """Names for both states of a template's own switch, whatever the template calls it."""
@@ -282,7 +282,7 @@ def thought_length(tokenizer, output_ids: Sequence[int], form: ThinkingFormat) -
 
 
 def answer_text(tokenizer, output_ids: Sequence[int], form: ThinkingFormat) -> str | None:
-    """What follows the thought, without special tokens; None where the thought never ended."""
+    """Text after the thought, without special tokens; None where the thought never ended."""
     length, ended = thought_length(tokenizer, output_ids, form)
     if not ended:
         return None

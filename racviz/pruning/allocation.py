@@ -1,4 +1,4 @@
-"""How the zeros are shared out over the linears, so that the sparsity of all of them together is met to the weight.
+"""Allocation of zeros over the linears, so that the sparsity of all of them together is met to the weight.
 
 `uniform` gives every linear the same; `owl` (arXiv 2310.05175) leaves more in blocks with many outliers; a mapping or a
 callable says what it wishes. Wishes are moved by one constant for all until the whole comes to the sparsity asked for.

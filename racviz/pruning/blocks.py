@@ -65,7 +65,7 @@ def read_weight(linear: nn.Module) -> torch.Tensor:
 
 
 def read_columns(linear: nn.Module) -> int:
-    """How many inputs the linear has."""
+    """Number of inputs of the linear."""
     return linear.weight.shape[1 if isinstance(linear, nn.Linear) else 0]
 
 
@@ -96,7 +96,7 @@ def full_precision() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Scope:
-    """Which linears are pruned.
+    """The linears to prune.
 
     modules: `all` decoder linears, `mlp`, or a regular expression searched in names such as `layers.3.mlp.up_proj`.
     thirds: which thirds of the depth, of 1 (first), 2, 3 (last).
@@ -171,7 +171,7 @@ def sparsity_of(model, names: Sequence[str]) -> tuple[float, float]:
 
 
 def summary(names: Iterable[str]) -> str:
-    """Which linears of how many blocks: `28 linears in 4 blocks (0-3): self_attn.q_proj, …`."""
+    """The linears and blocks in one line: `28 linears in 4 blocks (0-3): self_attn.q_proj, …`."""
     pairs = [name.split(".", 2)[1:] for name in names]
     blocks, inner = sorted({int(index) for index, _ in pairs}), dict.fromkeys(name for _, name in pairs)
     return f"{len(pairs)} linears in {len(blocks)} blocks ({blocks[0]}-{blocks[-1]}): {', '.join(inner)}"

@@ -1,4 +1,4 @@
-"""What a pruning run is going to cost in time and memory, counted from the shapes of the model.
+"""Expected time and memory of a pruning run, counted from the shapes of the model.
 
 The counts follow the code: products by their arithmetic at the machine's speed of a large product, the rest by the bytes that
 it moves. What is fitted (the passes over memory, the seconds a call) is named below and checked against measured runs.
@@ -23,14 +23,14 @@ SOLVE_PASSES = 90
 """Times that solving a linear reads or writes its weight."""
 SECONDS_A_LINEAR, SECONDS_A_BATCH = 0.004, 0.001
 ATTENTION = 0.3
-"""Of the speed of a large product: what attention reaches on a CPU."""
+"""Speed of attention on a CPU, as a share of that of a large product."""
 HALF_SPEED_FORWARD, HALF_SPEED_FACTOR = 128, 1800
 """The width at which products, and factorisations, reach half the speed of a large product; n reaches n / (n + this)."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How fast a machine multiplies and copies."""
+    """Speed of a machine: products and copies."""
 
     flops: float
     """Floating-point operations a second of a large fp32 product."""
@@ -39,7 +39,7 @@ class Machine:
     disk: float = 2.5e8
     """Bytes a second that are made durable; not measured by `measured`, but on the machine of the benchmarks."""
     half_flops: float | None = None
-    """Of a large product in 16 bit, where that is another; for generating, pruning computes in fp32."""
+    """Speed of a large 16-bit product, where it differs; for generation, since pruning computes in fp32."""
 
     @classmethod
     @functools.cache
@@ -61,7 +61,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a run's cost depends on."""
+    """The sizes that a run's cost depends on."""
 
     linears: tuple[tuple[int, int], ...]
     """(rows, columns) of each linear of one block."""

@@ -53,22 +53,82 @@ def prune(
     prompt_weight: float = 1.0, decode_weight: float = 1.0, precision: str = "float32", workspace: str | Path | None = None,
     device: str | None = None, inplace: bool = False, progress: bool = True,
 ) -> LoadedModel:  # fmt: skip
-    """Prune a model in one shot.
+    """Prune a model in one shot. Embeddings and the head are never touched.
 
-    dense: left untouched unless `inplace=True`. calibration: a calibration set; or, in one-pass mode, `statistics` from
-    `second_moments`. method: a solver's name (`magnitude`, `wanda`, `sparsegpt`, `alps`, each also with `+refit`) or a callable
-    as `racviz.pruning.interface` says. sparsity: the fraction of zeros in the pruned linears together, in [0, 1); 0.5, or what
-    an `n:m` pattern fixes. allocation: how it is shared out over the linears (`uniform`, `owl`, a mapping from regular
-    expressions, a callable). keep_zeros: weights that are zero stay so. prompt_weight, decode_weight: H = w_P H_P + w_D H_D.
-    workspace: a folder in which hidden states are kept instead of in memory and finished blocks are durable: the same call goes
-    on there after it was killed; one run at a time works in it. device: blocks visit it one at a time, for a model that
-    does not fit there whole. A checkpoint loaded in its own dtype on a CPU is mapped, not read; with a workspace and
-    inplace=True it is pruned in the memory of a block, whatever its size. The weights are solved in fp32 and rounded to the
-    dtype that they were loaded in. Embeddings and the head are never touched. The result's `report` has a row a linear:
-    sparsity, relative error on the calibration set, seconds, and what the solver says.
+    Weights are solved in fp32 and rounded to the dtype that they were loaded in. A checkpoint
+    loaded in its own dtype on a CPU is mapped, not read; with a workspace and `inplace=True` it is
+    pruned in the memory of a block, whatever its size.
 
-    Raises ParameterError for what is not allowed, DataError for tokens that the model does not have, NumericalError (with the
-    layer) where the numbers are not finite, StorageError where another run works in the workspace.
+    Parameters
+    ----------
+    dense : LoadedModel
+        The model to prune; unchanged unless `inplace=True`.
+    calibration : CalibrationSet, optional
+        Calibration tokens; exactly one of `calibration` and `statistics` is given.
+    method : str or callable, default "sparsegpt"
+        `magnitude`, `wanda`, `sparsegpt` or `alps`, each also with `+refit`, or a solver with the
+        contract of `racviz.pruning.interface`.
+    sparsity : float, optional
+        Fraction of zeros in the pruned linears together, in [0, 1). By default 0.5, or that of an
+        n:m pattern.
+    pattern : str, default "unstructured"
+        `unstructured`, or `n:m` for n zeros in every m neighbouring columns of a row.
+    allocation : str, mapping or callable, default "uniform"
+        Sparsity by linear: `uniform`, `owl`, a mapping from regular expressions, or a callable.
+    keep_zeros : bool, default False
+        Keep weights at zero that are zero already.
+    scope : str, default "all"
+        `all` linears of the decoder, `mlp`, or a regular expression on their names.
+    thirds : tuple of int, default (1, 2, 3)
+        Thirds of the depth to prune.
+    mode : str, default "one-pass"
+        `one-pass` (moments of the dense model) or `sequential` (block by block on the pruned one).
+    statistics : SecondMoments, optional
+        In one-pass mode, in place of `calibration`.
+    prompt_weight, decode_weight : float, default 1.0
+        w_P and w_D in H = w_P H_P + w_D H_D.
+    precision : str, default "float32"
+        Precision of the sums of second moments: `float32` or `float64`.
+    workspace : str or Path, optional
+        Folder for hidden states and finished blocks. The same call resumes there; one run at a
+        time works in it.
+    device : str, optional
+        Device that blocks visit one at a time, for a model that does not fit there whole.
+    inplace : bool, default False
+        Change `dense` itself.
+    progress : bool, default True
+        Show a bar.
+
+    Returns
+    -------
+    LoadedModel
+        The pruned model. Its `report` has a row a linear: sparsity, relative error on the
+        calibration set, seconds, and the solver's details.
+
+    Raises
+    ------
+    ParameterError
+        For a setting outside of its range.
+    DataError
+        For tokens that the model does not embed.
+    NumericalError
+        For numbers that are not finite; names the layer.
+    StorageError
+        For a workspace in use by another run.
+
+    References
+    ----------
+    SparseGPT (arXiv 2301.00774), Wanda (2306.11695), ALPS (2406.07831), OWL (2310.05175).
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
+    >>> pruned = rv.prune(dense, prompt, sparsity=0.5, progress=False)
+    >>> round(pruned.provenance["sparsity"], 3), len(pruned.report)
+    (0.5, 28)
     """
     check(isinstance(dense, LoadedModel), "dense", dense, "a model from load_model")
     check_savable(dense)
@@ -149,7 +209,7 @@ def _named(value: object) -> str:
 
 
 def _code_of(function: object) -> str:
-    """What a callable does, as far as that can be seen: two that are written differently are two solvers."""
+    """Fingerprint of a callable's code: two that are written differently are two solvers."""
     inner = function if hasattr(function, "__code__") else type(function).__call__
     inner = inner if hasattr(inner, "__code__") else function
     code = getattr(inner, "__code__", None)

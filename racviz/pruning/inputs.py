@@ -1,4 +1,4 @@
-"""What a solver knows about the inputs of a linear: the second moment, and what is computed from it once for all that share it."""
+"""Inputs of a linear as a solver sees them: the second moment, and its factors, computed once for all linears that share it."""
 
 import time
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from racviz.pruning.blocks import all_finite
 
 DAMPING, MOST_DAMPING = 0.01, 0.5
 WIDTHS = (256, 64)
-"""Of the block columns in which H is factorised."""
+"""Width of the block columns in which H is factorised."""
 
 
 class Factor(NamedTuple):

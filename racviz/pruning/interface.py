@@ -1,4 +1,4 @@
-"""What a solver is given and what it returns.
+"""Contract of a solver.
 
     solver(weight [rows, columns] fp32, inputs: LinearInputs, pattern: Pattern, sparsity) -> (new weight, mask, details)
 

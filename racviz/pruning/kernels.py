@@ -124,7 +124,7 @@ def transpose(matrix, out):
 
 @numba.njit
 def _bin(bits):
-    """Which bin a float's bits belong to; the order of the bins is that of the floats."""
+    """Bin of a float's bits; the order of the bins is that of the floats."""
     if bits == MINUS_ZERO:
         bits = 0
     return ((bits ^ ((bits >> 31) & 0x7FFFFFFF)) >> BITS) + (BINS >> 1)

@@ -46,7 +46,7 @@ def prune_linear(
 
 
 def _unpacked(name: str, result: object) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
-    """What a solver returned, if it has the right kinds of things in it."""
+    """A solver's result, checked for the right number and kinds of values."""
     kinds = (torch.Tensor, torch.Tensor, Mapping)
     if not (
         isinstance(result, tuple) and len(result) == 3 and all(isinstance(r, k) for r, k in zip(result, kinds, strict=True))

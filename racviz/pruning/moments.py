@@ -103,7 +103,32 @@ def symmetric_update(total: torch.Tensor, x: torch.Tensor, width: int = 1024) ->
 
 @dataclass
 class SecondMoments:
-    """The moments of a dense model's linears on one calibration set; good for any sparsity in one-pass mode."""
+    """Second moments of a dense model's linears on one calibration set, for any sparsity in one-pass mode.
+
+    Made by `second_moments`; `save` and `load` write and read safetensors.
+
+    Attributes
+    ----------
+    by_linear : dict of str to Moment
+        By the linear's name. Linears with the same input share one `Moment`.
+    model_fingerprint : str
+        Fingerprint of the dense model.
+    calibration : dict
+        Label, fingerprint and problems of the calibration set.
+    keep_factors : bool, default False
+        Keep the factors of each moment for the next sparsity; they take twice its memory.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
+    >>> moments = rv.second_moments(dense, prompt)
+    >>> pruned = [rv.prune(dense, statistics=moments, sparsity=s, progress=False) for s in (0.4, 0.6)]
+    >>> [round(model.provenance["sparsity"], 3) for model in pruned]
+    [0.4, 0.6]
+    """
 
     by_linear: dict[str, Moment] = field(repr=False)
     """Linears with the same input hold the same `Moment` object."""
@@ -115,7 +140,7 @@ class SecondMoments:
     _inputs: dict[Any, LinearInputs] = field(default_factory=dict, init=False, repr=False)
 
     def inputs_of(self, name: str, weights: tuple[float, float]) -> LinearInputs:
-        """What a solver needs of the input of a linear, with prompt and decode tokens weighted so."""
+        """Solver inputs of a linear, with prompt and decode tokens weighted as given."""
         key = (id(self.of(name)), weights)
         made = self._inputs.get(key) or LinearInputs(self.of(name).mixed(*weights).float(), name)
         if self.keep_factors:
@@ -259,10 +284,48 @@ def second_moments(
     dense: LoadedModel, calibration: CalibrationSet, *, scope: str = "all", thirds: tuple[int, ...] = (1, 2, 3),
     precision: str = "float32",
 ) -> SecondMoments:  # fmt: skip
-    """The second moments of the dense model's activations on a calibration set (Phase I of the paper's Algorithm 1).
+    """Sum the second moments H = Σ x xᵀ of the dense model's inputs on a calibration set.
 
-    Reusable: `prune(dense, statistics=moments, …)` in one-pass mode, at any sparsity and any weights of the two phases.
-    precision: what they are summed in, `float32` or `float64`.
+    Reusable: `prune(dense, statistics=moments, …)` in one-pass mode, at any sparsity and any
+    weights of the two phases.
+
+    Parameters
+    ----------
+    dense : LoadedModel
+        The dense model.
+    calibration : CalibrationSet
+        Its tokens.
+    scope : str, default "all"
+        `all` linears of the decoder, `mlp`, or a regular expression on their names.
+    thirds : tuple of int, default (1, 2, 3)
+        Thirds of the depth.
+    precision : str, default "float32"
+        Precision of the sums: `float32` or `float64`.
+
+    Returns
+    -------
+    SecondMoments
+        A matrix `[columns, columns]` for each distinct input and phase.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown scope or precision.
+
+    References
+    ----------
+    Phase I of Algorithm 1, arXiv 2509.12464.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
+    >>> moments = rv.second_moments(dense, prompt)
+    >>> moment = moments.of("layers.0.self_attn.q_proj")
+    >>> moment.prompt.shape[0] == moment.prompt.shape[1]
+    True
     """
     dtype = summed_in(precision)
     found: dict[str, Moment] = {}

@@ -1,4 +1,4 @@
-"""Which weights may go together: unstructured, or n zeros in every m; and the choice of the lowest by a saliency."""
+"""Sparsity patterns: unstructured, or n zeros in every m; and the choice of the lowest by a saliency."""
 
 import re
 from dataclasses import dataclass

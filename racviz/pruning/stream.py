@@ -22,7 +22,7 @@ from racviz.store import atomic, explained, regular_file
 
 
 def batch_tokens_on(device: torch.device | str) -> int:
-    """How many tokens go through a block at once: on a CPU few, so that activations stay small and are not mapped anew each time
+    """Tokens that go through a block at once: on a CPU few, so that activations stay small and are not mapped anew each time
     (a tenth faster than 8,192 there, at half the memory); elsewhere enough to keep it busy."""
     return 2048 if torch.device(device).type == "cpu" else 8192
 
@@ -59,7 +59,7 @@ class HiddenStates:
             save_file({"hidden": hidden.contiguous().cpu()}, path)
 
     def advance(self) -> None:
-        """What was put becomes current."""
+        """Make the stored hidden states current."""
         self._now, self._next, self.block = self._next, {}, self.block + 1
 
     def drop(self, until: int) -> None:
@@ -93,7 +93,7 @@ class Stream:
     home: torch.device
     """Where the hidden states live between blocks: with the model."""
     known: dict[int, list[tuple[tuple, dict]]] = field(default_factory=dict)
-    """What blocks are called with (rotary embeddings, masks), by batch; found anew each time where hidden states are on disk."""
+    """Arguments of the blocks (rotary embeddings, masks), by batch; recomputed each time where hidden states are on disk."""
 
     def called_with(self, batch: int, block: int) -> tuple[tuple, dict]:
         """Positional and keyword arguments of a block besides the hidden states."""

@@ -82,7 +82,7 @@ def parse_parameters(pairs: list[str], types: dict[str, str] | None = None) -> d
 
 
 def parameter_table() -> str:
-    """Markdown for the README: the reports, and all parameters with their defaults."""
+    """Markdown of the reports, and of all parameters with their defaults."""
     reports = list_reports()
     lines = ["| notebook | what it shows |", "|---|---|"]
     lines += [f"| `{report.name}` | {report.title} |" for report in reports]
@@ -128,8 +128,11 @@ def title_of(notebook: dict[str, Any]) -> str:
     return heading.group(1).strip() if heading else "untitled"
 
 
-def update_readme(path: Path) -> None:
-    """Write the table of notebooks and parameters between its marks in a README."""
+def update_page(path: Path) -> None:
+    """Write the table of notebooks and parameters between its marks in a Markdown page.
+
+    Raises DataError for a page without the marks.
+    """
     text = path.read_text(encoding="utf-8")
     begin = re.search(r"<!-- begin: parameters .*?-->\n", text)
     if not begin or "<!-- end: parameters -->" not in text:

@@ -47,7 +47,7 @@ article::after { content: ""; display: block; clear: both; }
 
 @dataclass(frozen=True)
 class Entry:
-    """What the index knows of a report: read from its executed notebook."""
+    """A report's card in the index, read from its executed notebook."""
 
     name: str
     title: str

@@ -11,7 +11,7 @@ from typing import Any
 from racviz.progress import relayed
 
 IMPORTS = "import racviz.figures, racviz.reports, torch, transformers.modeling_utils"
-"""What every report needs, and waits seconds for: a kernel that starts ahead has it at hand."""
+"""Imports that every report needs and waits seconds for: a kernel that starts ahead has them at hand."""
 
 
 class Kernels:

@@ -25,14 +25,47 @@ def run_report(
     name: str, parameters: dict[str, Any] | None = None, out: str | Path = "reports", *, progress: bool = True,
     kernels: Kernels | None = None,
 ) -> Path:  # fmt: skip
-    """Run a report and render it to HTML; returns the page.
+    """Run a report and render it to HTML that opens offline.
 
-    name: a notebook's stem, a unique prefix of it, or the path of a notebook. out: a folder, or the page's own path ending in
-    .html. The executed notebook lies beside the page. What an earlier run left there is replaced only when this one succeeds;
-    a run that fails leaves NAME.partial.ipynb. Several runs may write the same page at the same time: each works in a hidden folder
-    of its own, and the last one stays. kernels: where kernels come from when several reports are run in a row.
+    The executed notebook lies beside the page. A failed run leaves NAME.partial.ipynb and keeps the
+    page of an earlier one. Several runs may write the same page at the same time; the last one
+    stays.
 
-    Raises ParameterError for an unknown report or parameter, ReportError when a cell fails.
+    Parameters
+    ----------
+    name : str
+        A notebook's stem, a unique prefix of it, or the path of a notebook.
+    parameters : dict, optional
+        Values of the notebook's parameters.
+    out : str or Path, default "reports"
+        A folder, or the page's own path ending in .html.
+    progress : bool, default True
+        Show a bar.
+    kernels : Kernels, optional
+        Source of kernels for several reports in a row.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown report or parameter.
+    ReportError
+        For a cell that fails.
+
+    Examples
+    --------
+    >>> import nbformat.v4 as nb
+    >>> import racviz as rv
+    >>> parameters = nb.new_code_cell("side = 2  # cm", metadata={"tags": ["parameters"]})
+    >>> kernel = {"kernelspec": {"name": "python3", "display_name": "Python"}}
+    >>> notebook = nb.new_notebook(cells=[parameters, nb.new_code_cell("side**2")], metadata=kernel)
+    >>> _ = open("square.ipynb", "w").write(nb.writes(notebook))
+    >>> rv.run_report("square.ipynb", {"side": 3}, progress=False).name
+    'square.html'
     """
     report = find_report(name)
     parameters = {key: str(value) if isinstance(value, Path) else value for key, value in (parameters or {}).items()}
@@ -75,9 +108,35 @@ def _keep_notebooks_of_killed_runs(folder: Path) -> None:
 
 
 def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str = "here", expected_tokens: int | None = None):
-    """What a report would do and cost, as a `racviz.study.plan.Plan`; nothing is run and no weights are read.
+    """Plan a report: its steps, their expected cost, and checks. Nothing is run and no weights are read.
 
-    Raises ParameterError for an unknown report, parameter or machine, as `run_report` does.
+    Parameters
+    ----------
+    name : str
+        A notebook's stem, a unique prefix of it, or the path of a notebook.
+    parameters : dict, optional
+        Values of the notebook's parameters.
+    on : str, default "here"
+        The machine to plan for: `here`, `a100` or `h100`.
+    expected_tokens : int, optional
+        Tokens of an answer, on average; else the embedded models' cards, or the caps.
+
+    Returns
+    -------
+    Plan
+        `lines()` prints it; `right` is False where a check failed.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown report, parameter or machine.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> plan = rv.plan_report("figure2", {"problems": 8}, on="a100")
+    >>> plan.right
+    True
     """
     from racviz.study import study_from
     from racviz.study.contents import compared_models
@@ -109,7 +168,7 @@ def values_of(name: str, parameters: dict[str, Any] | None = None) -> dict[str, 
 
 
 def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
-    """How many test problems there are for a report with these parameters. Raises DataError where they cannot be had, and as
+    """Number of test problems of a report with these parameters. Raises DataError where they cannot be had, and as
     `run_report` does."""
     from racviz.problems import load_problems
 

@@ -1,4 +1,4 @@
-"""What a report says: computed sentences, shown in the notebook and kept for the index."""
+"""Findings of a report: computed sentences, shown in the notebook and kept for the index."""
 
 import html
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ SHARES = ("sparsity", "sparsity of the model", "repetition", "looping", "truncat
 
 
 def caveat(study: Any) -> str:
-    """What the model of this study is evidence for."""
+    """Caveat: the limits of the evidence that this study's model gives."""
     name = study.dense.name.rstrip("/").split("/")[-1] if study.dense.name.count("/") != 1 else study.dense.name
     if study.dense.embedded:
         size = sum(parameter.numel() for parameter in study.dense.model.parameters()) / 1e6
@@ -53,7 +53,7 @@ def _one(value: float) -> str:
 
 
 def _provenance(study: Any) -> dict[str, Any]:
-    """What made the numbers, beside the parameters: model, versions, machine."""
+    """Provenance of the numbers beside the parameters: model, versions, machine."""
     found = study.manifest()
     kept = {key: found[key] for key in ("model_fingerprint", "device", "dtype")}
     return kept | found["versions"] | found["machine"]

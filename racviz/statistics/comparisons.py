@@ -13,7 +13,7 @@ from racviz.statistics.words import capital, listed, percent, pretty
 
 @dataclass(frozen=True)
 class Measure:
-    """What is compared: a column of the evaluations, and the words for it."""
+    """A compared quantity: a column of the evaluations, and the words for it."""
 
     value: str
     what: str
@@ -142,7 +142,7 @@ def _line(row: Sequence[_Compared], pair: Pair, measure: Measure, claims: int | 
 
 
 def _longer_is_cut(each: _Compared, measure: Measure) -> bool:
-    """Whether the one that thinks shorter was cut off more often, so that its length says nothing."""
+    """True if the shorter thinker was cut off more often, so that its length says nothing."""
     if measure.value != "length":
         return False
     better, worse = each.cells if each.side < 0 else each.cells[::-1]
@@ -217,7 +217,7 @@ def pass_sentences(evaluations: pd.DataFrame, sparsity: float | Sequence[float],
 
 
 def budget_sentences(evaluations: pd.DataFrame, sparsities: float | Sequence[float], budget: int) -> list[str]:
-    """What the largest budget buys over a smaller one: for each source that calibrated, paired by problem, corrected for all together.
+    """Gain of the largest budget over a smaller one: for each source, paired by problem, corrected for all together.
 
     evaluations: of `within_budgets`.
     """

@@ -33,7 +33,7 @@ def as_frame(errors: Any) -> pd.DataFrame:
 
 
 def label_of(errors: Any) -> dict[str, Any]:
-    """What made these errors: model, domain, sparsity, mode, … as far as it is known."""
+    """Provenance of these errors: model, domain, sparsity, mode, … as far as it is known."""
     return dict(getattr(errors, "label", None) or getattr(errors, "attrs", {}).get("label", {}))
 
 
@@ -206,7 +206,7 @@ class PairedDifference:
 
 
 def standard_error(means: np.ndarray) -> float:
-    """Of the mean over problems: their sample standard deviation over √problems; NaN for a single one."""
+    """Standard error of the mean over problems: their sample standard deviation over √problems; NaN for a single one."""
     return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
 
 

@@ -52,7 +52,7 @@ def over_seeds(found: Interval, each: np.ndarray) -> Interval:
 
 
 def seed_sentence(evaluations: pd.DataFrame, sparsities: float | Sequence[float], a: str = "rac", b: str = "prompt") -> str:
-    """Whether a is above b at the sparsities named beforehand, over seeds and problems, each seed's value shown.
+    """Test of a above b at the sparsities named beforehand, over seeds and problems, each seed's value shown.
 
     The intervals are widened for the number of sparsities (Bonferroni), so that all of them hold together with 95 %.
     """
@@ -77,7 +77,7 @@ def seed_sentence(evaluations: pd.DataFrame, sparsities: float | Sequence[float]
 
 
 def nowhere_below_sentence(evaluations: pd.DataFrame, sparsities: Sequence[float], a: str = "rac", b: str = "prompt") -> str:
-    """Whether a is below b beyond the noise at any of these sparsities: intervals over seeds and problems, each with 95 % by itself.
+    """Test of a below b beyond the noise at any of these sparsities: intervals over seeds and problems, each with 95 % by itself.
 
     They are not widened for their number, which would make it easier to find nothing.
     """

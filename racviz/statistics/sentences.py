@@ -26,7 +26,7 @@ from racviz.statistics.words import capital, percent, pretty
 
 
 def ratio_sentence(errors: Any, numerator: str = "prompt", denominator: str = "rac") -> str:
-    """Which calibration preserves which phase: medians of r_t with bootstrap intervals over problems."""
+    """Verdict by phase of the better calibration: medians of r_t with bootstrap intervals over problems."""
     frame, label = as_frame(errors), label_of(errors)
     if missing := [name for name in (numerator, denominator) if f"e_{name}" not in frame]:
         there = ", ".join(map(pretty, sources_of(frame))) or "no pruned model at all"

@@ -1,9 +1,9 @@
-"""What pruning saves, in theory: the bytes of a mask and the values that are kept, beside the dense weights."""
+"""Theoretical savings of pruning: the bytes of a mask and the values that are kept, beside the dense weights."""
 
 import pandas as pd
 
 BYTES = 2
-"""Of a weight, as checkpoints of reasoning models are stored (bf16)."""
+"""Bytes of a weight, as checkpoints of reasoning models are stored (bf16)."""
 
 
 def stored_bytes(report: pd.DataFrame) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def stored_bytes(report: pd.DataFrame) -> pd.DataFrame:
 
 
 def size_sentence(report: pd.DataFrame) -> str:
-    """What the pruned linears would take, and that the files that are written stay dense."""
+    """Sentence: the size that the pruned linears would take, while the files written stay dense."""
     table = stored_bytes(report)
     dense, sparse = table["dense"].sum(), table["sparse"].sum()
     change = (

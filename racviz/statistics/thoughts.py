@@ -1,4 +1,4 @@
-"""What thoughts are like beside their length: do they go in circles, where do two of them part, when do they end."""
+"""Properties of thoughts beside their length: repetition, the token where two of them part, and their end."""
 
 from collections.abc import Sequence
 
@@ -51,7 +51,7 @@ def circles(evaluations: pd.DataFrame) -> pd.DataFrame:
 
 
 def circle_sentence(table: pd.DataFrame) -> str:
-    """How much of what was cut off went in circles: a count, by cell. table: of `circles`."""
+    """Count of cut-off thoughts that went in circles, by cell. table: of `circles`."""
     cut = table[table["truncated"] > 0]
     if cut.empty:
         return "No answer was cut off by the budget, so none is known to go on for ever."

@@ -1,4 +1,4 @@
-"""How sources and sparsities are called in sentences and legends."""
+"""Names of sources and sparsities in sentences and legends."""
 
 from collections.abc import Sequence
 

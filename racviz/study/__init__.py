@@ -29,7 +29,44 @@ RESULT_COLUMNS = [
 
 
 class Study(Steps):
-    """A model, calibrated from several sources, pruned to several sparsities, and what that does to it."""
+    """One comparison: a model, calibrated from several sources, pruned to several sparsities, and measured.
+
+    Each step is cached by content; a killed run resumes. The notebooks and the command line are
+    made of studies. Every field is a parameter of the reports, with the same default.
+
+    Parameters
+    ----------
+    model : str, default "tiny-reasoner"
+        Embedded name, `smollm2`, local folder, or hub id.
+    domain : str, default "arithmetic"
+        Embedded problem set; `calibration_problems` and `test_problems` replace it.
+    sources : sequence of str, default ("generic", "prompt", "rac")
+        Calibration sources.
+    sparsities : sequence of float, default (0.5,)
+        Fractions of zeros in the pruned linears.
+    method, pattern, allocation, scope, thirds, mode
+        See `prune`.
+    calibration_tokens : int, default 32768
+        Tokens in each calibration set.
+    t_max, budget : int, default 1024
+        Caps on new tokens when tracing and when evaluating.
+    problems, samples : int, default 100 and 1
+        Test problems, and answers to each.
+    run : str, default "study"
+        Name of the folder `runs/<run>/`, or a path.
+
+    Raises
+    ------
+    ParameterError
+        For a setting outside of its range, at once.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> study = rv.Study(sources=["prompt", "rac"], sparsities=[0.5, 0.6], problems=4)
+    >>> study.cells
+    [('dense', 0.0), ('prompt', 0.5), ('rac', 0.5), ('prompt', 0.6), ('rac', 0.6)]
+    """
 
     @property
     def cells(self) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""What each report makes, for its plan: which studies are pruned, which errors are taken, which models answer."""
+"""Steps of each report, for its plan: studies that are pruned, errors that are measured, models that answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,7 +79,7 @@ def parts_of(report: str, study: Study, values: Mapping[str, Any]) -> list[Part]
 
 
 def answering(report: str) -> bool:
-    """Whether pruned models answer problems in a report."""
+    """True if pruned models answer problems in a report."""
     return report not in ("figure2_error_heatmap", "pruning_report")
 
 

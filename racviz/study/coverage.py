@@ -1,4 +1,4 @@
-"""Which tokens a calibration set holds, and what that alone does: the same tokens without their order, or others."""
+"""Ablation of calibration tokens: the same tokens shuffled, or tokens drawn at random."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ def random_of(vocabulary: str) -> str:
 THOUGHTS, NEITHER, ALL, PROMPTS = map(random_of, ("thoughts", "neither", "all", "prompts"))
 PAIRS = (("generic", "prompt"), (NEITHER, "generic"), (ALL, "generic"), (THOUGHTS, NEITHER), (NEITHER, PROMPTS), (PACKED, "prompt"),
          (SHUFFLED, PACKED), ("rac", THOUGHTS))  # fmt: skip
-"""What is compared: vocabularies without language, tokens of thoughts against others, length, order, and what real thoughts add."""
+"""The comparisons: vocabularies without language, tokens of thoughts against others, length, order, and the gain of real thoughts."""
 
 
 def vocabularies(study: Study) -> dict[str, np.ndarray]:
@@ -105,7 +105,7 @@ def _results(study: Study, evaluations: Any, sets: Mapping[str, CalibrationSet])
 
 
 def coverage_sentence(evaluations: Any) -> str:
-    """What the comparisons of PAIRS say of the explanation that a set helps by holding tokens that the thoughts are made of."""
+    """Verdict of the comparisons of PAIRS on one explanation: a set helps by holding the tokens that thoughts are made of."""
     there = [pair for pair in PAIRS if set(pair) <= set(evaluations["source"])]
     sparsity = evaluations.loc[evaluations["source"] != "dense", "sparsity"].iloc[0]
     gaps = {pair: paired_difference(*(cell_of(evaluations, source, sparsity) for source in pair)) for pair in there}

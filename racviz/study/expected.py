@@ -1,4 +1,4 @@
-"""What the steps of a report are expected to cost, from the shapes of the model and the lengths of prompts and answers."""
+"""Expected cost of a report's steps, from the shapes of the model and the lengths of prompts and answers."""
 
 import json
 import math
@@ -47,7 +47,7 @@ def cards() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the parts of a report cost for a model of this shape, on a machine."""
+    """Cost of the parts of a report for a model of this shape, on a machine."""
 
     model: LoadedModel
     machine: Machine
@@ -177,7 +177,7 @@ def generating_seconds(model: Any, rows: Rows, machine: Machine) -> float:
 
 
 def _cells(study: Study, others: int = 0) -> list[tuple]:
-    """What tells the pruned models of a study from others. others: models of other calibration sets."""
+    """Identity of the pruned models of a study. others: models of other calibration sets."""
     how = (study.model, study.trace_source, study.seed, study.calibration_tokens, study.t_max, study.method, study.pattern,
            study.allocation, study.scope, study.thirds, study.mode)  # fmt: skip
     cells = [*study.cells, *((f"set {k}", study.sparsities[0]) for k in range(others))]
@@ -185,7 +185,7 @@ def _cells(study: Study, others: int = 0) -> list[tuple]:
 
 
 def _answering(study: Study, others: int = 0) -> list[tuple]:
-    """What tells the answers of a study from others: those of the dense model depend on the seed alone."""
+    """Identity of the answers of a study: those of the dense model depend on the seed alone."""
     return [("dense", study.model, study.seed), *((cell, study.budget, study.samples) for cell in _cells(study, others))]
 
 

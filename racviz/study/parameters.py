@@ -20,12 +20,12 @@ from racviz.store import Store
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a study is asked for, checked."""
+    """Parameters of a study, checked."""
 
     model: str = "tiny-reasoner"
     """Embedded name, `smollm2`, local folder, or hub id owner/name[@revision]."""
     thinking: str = "auto"
-    """How the model marks its thought: see `racviz.prompting.thinking_format`."""
+    """Format of the model's thought: see `racviz.prompting.thinking_format`."""
     trust_remote_code: bool = False
     domain: str = "arithmetic"
     """Embedded problem set; or only a label where test_problems is given: by default its name."""
@@ -48,7 +48,7 @@ class Parameters:
     sparsities: tuple[float, ...] = (0.5,)
     pattern: str = "unstructured"
     allocation: str = "uniform"
-    """How zeros are shared out over the linears: `uniform` or `owl`."""
+    """Allocation of zeros over the linears: `uniform` or `owl`."""
     scope: str = "all"
     thirds: tuple[int, ...] = (1, 2, 3)
     mode: str = "one-pass"
@@ -159,7 +159,7 @@ def tell_apart(models: Iterable[str]) -> None:
 
 
 def parameter_names() -> list[str]:
-    """What a study is asked for: every field but where it keeps things and whether it shows progress."""
+    """Names of a study's parameters: every field but its folders and its progress display."""
     return [f.name for f in fields(Parameters) if f.name not in ("store", "progress", "_memo")]
 
 

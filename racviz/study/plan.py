@@ -1,4 +1,4 @@
-"""What a report is going to do, what it is expected to cost, and whether its names, columns and templates are right: no weights read."""
+"""Plan of a report: its steps, their expected cost, and checks of its names, columns and templates; no weights are read."""
 
 import re
 import shutil
@@ -242,7 +242,7 @@ def _fits(model: LoadedModel, problems: ProblemSet, name: str, cap: int) -> str:
 
 
 def _maker(study: Study, model: LoadedModel, on: str) -> str:
-    """Who makes the traces of a study. Raises where nobody can, or where they would mean other text."""
+    """The model that makes the traces of a study. Raises where no model can, or where they would mean other text."""
     if study.trace_source in ("own", study.model):
         return "the model itself"
     if study.trace_source == TEACHER:

@@ -1,4 +1,4 @@
-"""How far calibration sets are from what the model meets while it decodes: in nats a token, and as an angle between activations."""
+"""Distance of calibration sets from the model's own decoding: in nats a token, and as an angle between activations."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What one study has made and another may take: in memory, beside what the store keeps on disk."""
+"""In-memory results that related studies can reuse, beside those that the store keeps on disk."""
 
 import contextlib
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ DEPENDS = {
     "calibration": (*TRACED, "generic_text"),
     "moments": (*TRACED, "generic_text", "scope", "thirds"),
 }
-"""What each thing in a study's memory is made of, by the first word of its name."""
+"""Parameters that each in-memory result depends on, by the first word of its name."""
 
 
 HEAVY = ("dense", "tracer", "moments")
-"""What takes so much memory that it is held once."""
+"""Results so large that memory holds one of them at a time."""
 
 
 def take_from(study, other) -> None:

@@ -107,7 +107,7 @@ class Steps(Parameters):
         return Traces(tuple(rows), made.model, made.model_fingerprint, made.tokenizer, made.sampling)
 
     def _teacher_traces(self) -> Traces:
-        """What the embedded model's teacher wrote, on as many problems as `calibration_tokens` asks for."""
+        """Traces by the embedded model's teacher, on as many problems as `calibration_tokens` asks for."""
         from racviz.tiny.teacher import teacher_traces
 
         rows: list = []
@@ -182,7 +182,7 @@ class Steps(Parameters):
         return made
 
     def _moments_bytes(self) -> int:
-        """What the second moments of all sources and their factors would take, at most: fp32, prompt and decode apart, a linear each."""
+        """Upper bound on the bytes of all sources' second moments and factors: fp32, prompt and decode apart, a linear each."""
         linears = Scope(self.scope, self.thirds).linears(self.dense.model)
         return len(self.sources) * sum(16 * read_columns(linear) ** 2 for mine in linears.values() for linear in mine.values())
 
@@ -230,7 +230,7 @@ class Steps(Parameters):
         return result
 
     def _told_apart(self) -> str:
-        """What tells this study's files from those of the study that it is a variant of."""
+        """Suffix that distinguishes this variant's files from those of its base study."""
         parts = (f"-{name}={value}" for name, value in self._memo.get("variant", {}).items())
         return re.sub(r"[^\w.,=+-]+", "_", "".join(parts))
 
@@ -239,7 +239,7 @@ class Steps(Parameters):
         return [*spread(len(decoder_blocks(self.dense.model)[1])), "final"]
 
     def label(self, sparsity: float) -> dict[str, Any]:
-        """What made the models of one sparsity, for captions."""
+        """Provenance of the models of one sparsity, for captions."""
         return dict(model=placeless(self.model), domain=self.domain, method=self.method, sparsity=sparsity, mode=self.mode, seed=self.seed,
                     calibration_tokens=self.calibration_tokens, rollouts=len(self.test()))  # fmt: skip
 
@@ -304,12 +304,12 @@ class Steps(Parameters):
 
     @property
     def _sampling(self) -> Sampling:
-        """How test problems are answered."""
+        """Sampling of the answers to test problems."""
         return Sampling(self.budget, self.temperature, self.top_p, self.seed)
 
     @property
     def _how(self) -> dict[str, Any]:
-        """How to generate, for every step that does."""
+        """Options of generation, for every step that generates."""
         return dict(backend=self.backend, batch_size=self.batch_size, store=self.store, progress=self.progress)
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:

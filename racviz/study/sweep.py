@@ -38,7 +38,7 @@ LISTS = ("sources", "sparsities")
 
 
 NAMED = ("sources", "sparsities", "model", "domain", "method", "pattern", "mode", "run")
-"""What a cell's name says anyway."""
+"""Parameters that a cell's name already contains."""
 ANSWERING = ("test_problems", "budget", "temperature", "top_p", "seed", "samples", "problems", "backend", "thinking", "dtype")
 """Parameters on which the answers of the dense model depend."""
 
@@ -64,7 +64,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Of everything that the result depends on: the content of the model, the calibration set and the problems."""
+        """Hash of everything that the result depends on: the content of the model, the calibration set and the problems."""
         s = self.study
         answers = dict(problems=s.test().fingerprint, budget=s.budget, temperature=s.temperature, top_p=s.top_p, seed=s.seed,
                        samples=s.samples, backend=backend_key(s.backend))  # fmt: skip
@@ -128,17 +128,49 @@ def run_sweep(
     grid: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], *, workers: int = 1, retry: bool = False,
     timing_problems: int = 0, store: Store | None = None, progress: bool = True,
 ):  # fmt: skip
-    """Evaluate every cell of a grid; returns the frame of results.csv, which grows in the run's folder cell by cell.
+    """Evaluate every cell of a grid.
 
-    `frame.attrs["failed"]` holds the cells of this grid that failed, with their errors.
+    results.csv grows in the run's folder cell by cell. Finished cells are not run again. A full
+    disk stops the sweep; missing memory skips the cell; the same call runs such cells again.
 
-    Cells that are finished are not run again; those that failed are, with `retry`. workers: processes, which share the processors and end
-    with this one, however it ends. A full disk or missing memory is no failure of a cell: the sweep stops, or goes on to smaller cells,
-    and the same call runs such cells again.
-    timing_problems: when all are finished, a timing pass over the first so many test problems: one worker, warmed up, cells interleaved.
+    Parameters
+    ----------
+    grid : str, Path, mapping or sequence of mappings
+        A YAML file or its content: parameters of `Study`, each a value or a list of values. The
+        cells are all combinations.
+    workers : int, default 1
+        Processes that share the cells and the processors; they end with this one.
+    retry : bool, default False
+        Run failed cells again.
+    timing_problems : int, default 0
+        Test problems of a timing pass after the last cell: one worker, warmed up, cells
+        interleaved. 0 makes none.
+    store : Store, optional
+        Cache of finished steps.
+    progress : bool, default True
+        Show a bar.
 
-    Raises ParameterError for a grid that cannot be (see `studies_of`), StorageError where another sweep is at work in the folder or
-    the disk is full (the cells that were finished are kept), DataError where results.csv was changed by hand.
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of results.csv. `frame.attrs["failed"]` has the failed cells with their errors.
+
+    Raises
+    ------
+    ParameterError
+        For an invalid grid.
+    StorageError
+        For a folder in use by another sweep, or a full disk; finished cells are kept.
+    DataError
+        For a results.csv that was changed by hand.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> grid = {"sources": ["prompt"], "sparsities": [0.5], "problems": 2, "budget": 16}
+    >>> frame = rv.run_sweep(grid | {"calibration_tokens": 1024, "run": "first"}, progress=False)
+    >>> list(frame["source"])
+    ['dense', 'prompt']
     """
     check(isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1, "workers", workers, "an integer >= 1")
     check_timing(timing_problems)
@@ -229,7 +261,7 @@ def _time(book: "Book", cells: dict[str, Cell], count: int) -> None:
 
 
 class Book:
-    """What has come of the cells of a run: cells.jsonl, a line a cell as it is finished, and results.csv, which is made from it."""
+    """Record of the cells of a run: cells.jsonl, a line a cell as it is finished, and results.csv, which is made from it."""
 
     def __init__(self, folder: Path):
         self.path, self.table = folder / "cells.jsonl", folder / "results.csv"

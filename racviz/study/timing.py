@@ -15,7 +15,7 @@ from racviz.study.sharing import hand_over
 
 ROUNDS = 2
 FAR = 0.25
-"""How much longer one round may take than another before the minutes are doubted."""
+"""Largest relative difference of two rounds' times before the minutes are doubted."""
 
 
 def check_timing(count: object) -> None:
@@ -26,7 +26,7 @@ def check_timing(count: object) -> None:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a timing pass measured: a frame with a row a cell, in the order given, and in words how far it may be trusted."""
+    """Result of a timing pass: a frame with a row a cell, in the order given, and a sentence on its reliability."""
 
     frame: Any
     """minutes (the mean over rounds), timed_problems."""
@@ -95,7 +95,7 @@ def _one_pass(cells: list[tuple[Any, str, float]], count: int):
 
 
 def accelerator(loaded: LoadedModel) -> str:
-    """What computes, for the key of a timing: device, its name, threads, torch."""
+    """The computing hardware, for the key of a timing: device, its name, threads, torch."""
     import torch
 
     name = torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else ""

@@ -32,7 +32,7 @@ class Step:
 
 
 def _count(rng: random.Random) -> int:
-    """How many of something: one digit, at times two, which makes the multiplication three times as long."""
+    """Draw a count: one digit, at times two, which makes the multiplication three times as long."""
     return rng.randint(11, 19) if rng.random() < 0.1 else rng.randint(2, 9)
 
 
@@ -160,7 +160,7 @@ def teach(task: Task, style: str, rng: random.Random) -> list[Segment]:
 
 
 def _operands(step: Step, name: Callable[[int], str]) -> list[str]:
-    """What the step works with: the names of earlier steps, or the problem's numbers."""
+    """Operands of the step: the names of earlier steps, or the problem's numbers."""
     pairs = zip(step.reads, (step.left, step.right), strict=True)
     return [str(number) if read is None else name(read) for read, number in pairs]
 

@@ -19,5 +19,5 @@ def topics(split: str) -> list[tuple[str, str]]:
 
 
 def hash_third(name: str) -> bool:
-    """Whether a topic is one of the third that trains."""
+    """True if a topic is one of the third that trains."""
     return int(hashlib.sha256(f"topic {name}".encode()).hexdigest()[:8], 16) % 3 == 0

@@ -1,4 +1,4 @@
-"""What a lesson is: a task with a checkable answer and the thought that a teacher wrote for it.
+"""A lesson: a task with a checkable answer and the thought that a teacher wrote for it.
 
 Train, calibration and test tasks are split by a hash of their *content* (the operations and their operands, or the
 program with its variables renamed), never by their wording, so that no rewording carries a test task into training.
@@ -27,7 +27,7 @@ class Task:
     prompt: str
     answer: str
     content: str
-    """What the split is decided by: equal for two tasks that differ only in wording."""
+    """Content that decides the split: equal for two tasks that differ only in wording."""
     work: object = field(repr=False, default=None)
     """The steps (arithmetic) or the program (tracing)."""
 

@@ -28,7 +28,7 @@ CHAT_TEMPLATE = (
 
 
 def texts(count: int = 6000, seed: int = 0) -> Iterator[str]:
-    """What the vocabulary is learned from: lessons of both domains in both styles, and English."""
+    """Texts that the vocabulary is learned from: lessons of both domains in both styles, and English."""
     rng = random.Random(seed)
     for _ in range(count):
         for domain, style in ((arithmetic, "columns"), (arithmetic, "places"), (tracing, "state"), (tracing, "changes")):

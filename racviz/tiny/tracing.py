@@ -44,7 +44,7 @@ def lettered(source: str) -> str:
 
 
 def run(source: str) -> str:
-    """What the program prints, by running it. Only for programs made here: there is no sandbox."""
+    """Output of the program, by running it. Only for programs made here: there is no sandbox."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(source, "<program>", "exec"), {"__builtins__": {"print": print, "range": range, "len": len}})
@@ -159,7 +159,7 @@ class Event(NamedTuple):
     reads: dict[str, int]
     """The variables that it looks up, with their values before the line."""
     numbers: tuple
-    """What it works with: the value set or printed; `a, sign, b, result`; `a, sign, b, truth`."""
+    """Operands of the event: the value set or printed; `a, sign, b, result`; `a, sign, b, truth`."""
 
 
 def _walk(source: str) -> Iterator[Event]:
