@@ -9,6 +9,6 @@ def __getattr__(name: str):
     if name.startswith("_"):
         raise AttributeError(name)
     warnings.warn(
-        "racviz.exceptions is now racviz.exceptions; the old name goes with the next release.", DeprecationWarning, stacklevel=2
+        "racviz.errors is now racviz.exceptions; the old name goes with the next release.", DeprecationWarning, stacklevel=2
     )
     return getattr(exceptions, name)

@@ -85,7 +85,7 @@ def nearest(got: str, allowed: Iterable[str]) -> str | None:
     near = difflib.get_close_matches(got, allowed, n=3, cutoff=0.4)
     if near:
         return next((word for word in near if sorted(word) == sorted(got)), near[0])
-    beginnings = {word[: len(got)]: word for word in reversed(allowed)}
+    beginnings = {word[: len(got)]: word for word in reversed(allowed)} if got else {}
     alike = difflib.get_close_matches(got, beginnings, n=1, cutoff=0.8)
     return beginnings[alike[0]] if alike else None
 

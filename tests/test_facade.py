@@ -41,10 +41,10 @@ def test_every_name_is_there():
 
 
 def test_the_former_name_of_a_module_warns():
-    import racviz.exceptions
+    import racviz.errors
 
     with pytest.warns(DeprecationWarning, match="racviz.exceptions"):
-        assert racviz.exceptions.DataError is racviz.exceptions.DataError
+        assert racviz.errors.DataError is racviz.exceptions.DataError
 
 
 def test_what_the_design_calls_is_there():

@@ -50,7 +50,6 @@ def test_nouns_and_imperatives_are_not(text):
     assert not QUESTION.match(text)
 
 
-@pytest.mark.xfail(strict=False, reason="the command line is being reworked in parallel")
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_first_line_of_a_command_s_help_fits(name):
     first = (COMMANDS[name].help or "").strip().splitlines()[0]

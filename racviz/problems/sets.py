@@ -57,7 +57,7 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What the model is asked."""
+        """The question as the model receives it."""
         return f"{self.prompt}\n\n{self.instruction}" if self.instruction else self.prompt
 
     @property

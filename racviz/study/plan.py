@@ -265,7 +265,7 @@ def _device(device: str) -> str:
 
 
 def _on_file(study: Study, source: str) -> bool:
-    """Whether the calibration set of a source can be made here and now: from files, without a model's weights."""
+    """True if the calibration set of a source can be made from files, without a model's weights."""
     needs = SOURCES[source].needs
     if needs == "texts":
         return not study.generic_text or Path(study.generic_text.partition("?")[0]).exists()
