@@ -59,7 +59,8 @@ def _folders() -> list[Path]:
 
 def _report(path: Path, notebook: dict[str, Any]) -> Report:
     """The report of a notebook. Raises DataError for metadata that is wrong."""
-    metadata = notebook.get("metadata", {}).get("racviz")
+    whole = notebook.get("metadata")
+    metadata = whole.get("racviz") if isinstance(whole, dict) else None
     if metadata is None:
         return Report(path.stem, title_of(notebook), path)
     from racviz.study.contents import read_contents
@@ -205,7 +206,8 @@ def subject_of(notebook: dict[str, Any]) -> str:
 
 def _metadata(notebook: dict[str, Any]) -> dict[str, Any]:
     """`metadata.racviz` of any notebook, unchecked; empty where it is missing or not a mapping."""
-    metadata = notebook.get("metadata", {}).get("racviz", {})
+    whole = notebook.get("metadata")
+    metadata = whole.get("racviz") if isinstance(whole, dict) else None
     return metadata if isinstance(metadata, dict) else {}
 
 

@@ -22,9 +22,8 @@ def caveat(study: Any) -> str:
 
 
 def typeset(sentence: str) -> str:
-    """HTML of a computed sentence: escaped, with e_t and r_t as formulas."""
-    symbol = r"<math><msub><mi>\1</mi><mi>t</mi></msub></math>"
-    return re.sub(r"\b([er])_t\b", symbol, html.escape(sentence))
+    """HTML of a computed sentence: escaped, with e_t and r_t as symbols with an index."""
+    return re.sub(r"\b([er])_t\b", r"<var>\1<sub>t</sub></var>", html.escape(sentence))
 
 
 def say(*sentences: str) -> None:

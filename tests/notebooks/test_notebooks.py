@@ -140,7 +140,13 @@ class TestWhenRun:
         kinds = [trace["type"] for one in data for trace in one.get("application/vnd.plotly.v1+json", {}).get("data", [])]
         assert "heatmap" in kinds
         text = " ".join(one.get("text/html", "") for one in data if "application/vnd.plotly.v1+json" not in one)
-        for words in ("At 50 %, one-pass: the median of <math>", "At 50 %, sequential", "At 60 %, one-pass", "n = 6", "<bdi "):
+        for words in (
+            "At 50 %, one-pass: the median of <var>r<sub>t</sub></var>",
+            "At 50 %, sequential",
+            "At 60 %, one-pass",
+            "n = 6",
+            "<bdi ",
+        ):
             assert words in text
         assert list((made / "runs" / "figure2" / "errors").glob("*.parquet"))
 
