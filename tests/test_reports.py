@@ -60,11 +60,10 @@ def outputs(path: Path) -> str:
 class TestCatalogue:
     def test_lists_what_there_is(self):
         found = reports.list_reports()
-        names = """figure2_error_heatmap runtime_vs_sparsity cot_lengths solvers pruning_report figure1_pruning_hurts
-        table1_math table2_code table3_on_off_policy generic_text table4_semi_structured table5_decode_budget calibration_budget
-        seeds""".split()
-        assert [report.name for report in found] == names
-        assert all(report.title and not report.title.startswith("#") for report in found)
+        orders = [report.contents.order for report in found]
+        assert orders == sorted(orders) and len(set(orders)) == len(orders) >= 14
+        assert found[0].name == "figure2_error_heatmap"
+        assert all(report.title.endswith("?") and report.contents.subject for report in found)
 
     def test_finds_by_prefix_and_helps_with_the_rest(self):
         assert reports.find_report("figure2").name == "figure2_error_heatmap"
@@ -80,7 +79,9 @@ class TestCatalogue:
     def test_ambiguous_prefix(self, monkeypatch, tmp_path):
         for name in ("same_a", "same_b"):
             cell = nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["parameters"]})
-            (tmp_path / f"{name}.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
+            metadata = {"racviz": {"order": 1, "title": "untitled", "makes": [{"make": ["errors"]}]}}
+            made = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)
+            (tmp_path / f"{name}.ipynb").write_text(nbformat.writes(made))
         monkeypatch.setattr("racviz.reports.catalogue.resource", lambda path: tmp_path)
         with pytest.raises(ParameterError, match="may be any of 'same_a', 'same_b'"):
             reports.find_report("same")

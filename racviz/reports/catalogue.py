@@ -1,38 +1,99 @@
-"""A catalogue of the reports and their parameters."""
+"""Catalogue of reports: packaged notebooks and those of the user's folders, and their parameters."""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from racviz.exceptions import DataError, ParameterError, unknown
 from racviz.store import resource, write_text
 
+if TYPE_CHECKING:
+    from racviz.study.contents import Contents
+
+FOLDERS = "RACVIZ_NOTEBOOKS"
+"""Environment variable with folders of further reports, separated as in PATH."""
+
 
 @dataclass(frozen=True)
 class Report:
-    """A notebook that can be run: its stem, the heading of its first cell, and the file."""
+    """A notebook that can be run: its stem, its title, and the file."""
 
     name: str
     title: str
     path: Path
+    contents: "Contents | None" = None
+    """`metadata.racviz`, checked; None for a plain papermill notebook, which runs but cannot be planned."""
 
 
 def list_reports() -> list[Report]:
-    """The packaged notebooks that have parameters, in the order in which they are meant to be read."""
-    found = [(path, read_notebook(path)) for path in sorted(resource("notebooks").glob("*.ipynb"))]
-    found.sort(key=lambda pair: order_of(pair[1]))
-    return [Report(path.stem, title_of(notebook), path) for path, notebook in found if parameters_cell(notebook)]
+    """The reports in reading order: notebooks with a `parameters` cell, packaged or in the folders of RACVIZ_NOTEBOOKS.
+
+    Raises
+    ------
+    DataError
+        For a notebook with parameters whose metadata is missing or wrong, or two notebooks of one name.
+    """
+    reports: dict[str, Report] = {}
+    for path in (path for folder in _folders() for path in sorted(folder.glob("*.ipynb"))):
+        notebook = read_notebook(path)
+        if not parameters_cell(notebook):
+            continue
+        report = _report(path, notebook)
+        planned(report)
+        if path.stem in reports:
+            raise DataError(f"two reports have the name {path.stem!r}: {reports[path.stem].path} and {path}; rename one.")
+        reports[path.stem] = report
+    return sorted(reports.values(), key=lambda report: (planned(report).order, report.name))
+
+
+def _folders() -> list[Path]:
+    named = [Path(folder) for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder]
+    for folder in named:
+        if not folder.is_dir():
+            raise DataError(f"{FOLDERS} names {folder}, which is not a folder.")
+    return [resource("notebooks"), *named]
+
+
+def _report(path: Path, notebook: dict[str, Any]) -> Report:
+    """The report of a notebook. Raises DataError for metadata that is wrong."""
+    whole = notebook.get("metadata")
+    metadata = whole.get("racviz") if isinstance(whole, dict) else None
+    if metadata is None:
+        return Report(path.stem, title_of(notebook), path)
+    from racviz.study.contents import read_contents
+    from racviz.study.namespace import assigned_names
+    from racviz.study.parameters import parameter_names
+
+    own = assigned_names(source_of(parameters_cell(notebook) or {}))
+    contents = read_contents(metadata, path.stem, [*own, *parameter_names()])
+    if contents.title != heading_of(notebook):
+        raise DataError(
+            f"metadata.racviz of the report {path.stem!r} is wrong: its title {contents.title!r} is not the notebook's first "
+            f"heading, {heading_of(notebook)!r}."
+        )
+    return Report(path.stem, contents.title, path, contents)
+
+
+def planned(report: Report) -> "Contents":
+    """The contents of a report. Raises DataError for a notebook without `metadata.racviz`."""
+    if report.contents is None:
+        raise DataError(
+            f"the report {report.name!r} cannot be planned: {report.path} has no metadata.racviz with order, title and makes "
+            "(see docs/design.md)."
+        )
+    return report.contents
 
 
 def find_report(name: str) -> Report:
-    """A report by its name or the beginning of it, or by the path of a notebook of one's own."""
+    """A report by its name or the beginning of it, or a notebook by its path."""
     if str(name).endswith(".ipynb"):
         path = Path(name)
         if not path.is_file():
-            raise DataError(f"the notebook {name} does not exist. Pass an existing one, or the name of a packaged report.")
-        return Report(path.stem, title_of(read_notebook(path)), path)
+            raise DataError(f"the notebook {name} does not exist. Pass an existing one, or the name of a report.")
+        return _report(path, read_notebook(path))
     reports = {report.name: report for report in list_reports()}
     if name in reports:
         return reports[name]
@@ -50,14 +111,22 @@ def is_packaged(report: Report) -> bool:
 
 
 def parameters_of(name: str) -> dict[str, dict[str, str]]:
-    """Name -> default, type and help of each parameter, in the order of the notebook."""
+    """Default, type and help of each parameter, by name: first those of the notebook's cell, then a study's other ones.
+
+    A notebook without `metadata.racviz` has those of its cell alone.
+    """
     import papermill
 
-    path = str(find_report(name).path).replace("{", "{{").replace("}", "}}")
-    found = papermill.inspect_notebook(path)
-    return {
-        key: {"default": one["default"], "type": one["inferred_type_name"], "help": one["help"]} for key, one in found.items()
+    from racviz.study.parameters import described
+
+    report = find_report(name)
+    shared = described() if report.contents is not None else {}
+    path = str(report.path).replace("{", "{{").replace("}", "}}")
+    own = {
+        key: {"default": one["default"], "type": one["inferred_type_name"], "help": one["help"]}
+        for key, one in papermill.inspect_notebook(path).items()
     }
+    return own | {key: one for key, one in shared.items() if key not in own}
 
 
 def parse_parameters(pairs: list[str], types: dict[str, str] | None = None) -> dict:
@@ -82,22 +151,30 @@ def parse_parameters(pairs: list[str], types: dict[str, str] | None = None) -> d
 
 
 def parameter_table() -> str:
-    """Markdown of the reports, and of all parameters with their defaults."""
-    reports = list_reports()
+    """Markdown for the README: the reports, and all parameters with their defaults."""
+    from racviz.study.parameters import described
+
+    reports, shared = list_reports(), described()
     lines = ["| notebook | what it shows |", "|---|---|"]
     lines += [f"| `{report.name}` | {report.title} |" for report in reports]
-    defaults: dict[str, dict[str, list[str]]] = {}
-    helps: dict[str, str] = {}
+    defaults: dict[str, dict[str, list[str]]] = {name: {one["default"]: []} for name, one in shared.items()}
+    helps = {name: one["help"] for name, one in shared.items()}
     for report in reports:
         for key, one in parameters_of(report.name).items():
             defaults.setdefault(key, {}).setdefault(one["default"], []).append(report.name)
             helps.setdefault(key, one["help"])
     lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
     for key, values in defaults.items():
-        most = max(values, key=lambda value: len(values[value]))
-        others = [f"`{value}` in {', '.join(where)}" for value, where in values.items() if value != most]
-        lines.append(f"| `{key}` | {'; '.join([f'`{most}`', *others])} | {helps[key]} |".replace("\n", " "))
+        lines.append(f"| `{key}` | {_default_text(values)} | {helps[key]} |".replace("\n", " "))
     return "\n".join(lines) + "\n"
+
+
+def _default_text(values: dict[str, list[str]]) -> str:
+    """The default, then the reports with another one; `of each report` where no report has the default."""
+    first, *others = values.items()
+    if not first[1]:
+        return "of each report"
+    return "; ".join([f"`{first[0]}`", *(f"`{value}` in {', '.join(where)}" for value, where in others)])
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
@@ -118,10 +195,28 @@ def parameters_cell(notebook: dict[str, Any]) -> dict[str, Any] | None:
 
 def order_of(notebook: dict[str, Any]) -> float:
     """The place that a notebook's metadata asks for (`"racviz": {"order": 1}`); others come last."""
-    return notebook.get("metadata", {}).get("racviz", {}).get("order", float("inf"))
+    return _metadata(notebook).get("order", float("inf"))
 
 
 def title_of(notebook: dict[str, Any]) -> str:
+    """The title in a notebook's metadata, else its first heading."""
+    title = _metadata(notebook).get("title")
+    return title if isinstance(title, str) else heading_of(notebook)
+
+
+def subject_of(notebook: dict[str, Any]) -> str:
+    """A few words above the title; empty where the metadata has none."""
+    return str(_metadata(notebook).get("subject", ""))
+
+
+def _metadata(notebook: dict[str, Any]) -> dict[str, Any]:
+    """`metadata.racviz` of any notebook, unchecked; empty where it is missing or not a mapping."""
+    whole = notebook.get("metadata")
+    metadata = whole.get("racviz") if isinstance(whole, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def heading_of(notebook: dict[str, Any]) -> str:
     """The first heading of the first cell."""
     first = source_of(notebook["cells"][0]) if notebook["cells"] else ""
     heading = re.search(r"^#\s+(.+)$", first, re.MULTILINE)

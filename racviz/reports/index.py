@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from racviz.exceptions import RacvizError
 from racviz.printable import placeless, redacted, shown
-from racviz.reports.catalogue import order_of, read_notebook, title_of
+from racviz.reports.catalogue import order_of, read_notebook, subject_of, title_of
 from racviz.reports.thumbnail import thumbnail
 from racviz.store import explained, write_text
 from racviz.store.files import regular_file
@@ -29,6 +29,7 @@ a { color: var(--blue); text-decoration: none; }
 a:hover { text-decoration: underline; }
 p { margin: 0 0 12px; }
 .faint { color: var(--faint); font-size: 0.9rem; }
+.subject { color: var(--faint); font-size: 0.82rem; margin: 0; }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 20px 24px; margin-top: 20px; }
 dl.numbers { display: flex; flex-wrap: wrap; gap: 10px 32px; margin: 14px 0; }
 dl.numbers dt { color: var(--faint); font-size: 0.82rem; }
@@ -60,6 +61,8 @@ class Entry:
     """An SVG of the first figure."""
     damaged: str = ""
     """Why the notebook cannot be read; empty where it can."""
+    subject: str = ""
+    """A few words above the title."""
 
 
 def build_index(out: str | Path = "reports") -> Path:
@@ -110,7 +113,17 @@ def _entry(path: Path) -> Entry:
     minutes = float(seconds) / 60 if seconds else None
     order = order_of(notebook)
     order = float(order) if isinstance(order, int | float) and order == order else float("inf")
-    return Entry(path.stem, title_of(notebook), page if whole else None, date, minutes, order, said, picture)
+    return Entry(
+        path.stem,
+        title_of(notebook),
+        page if whole else None,
+        date,
+        minutes,
+        order,
+        said,
+        picture,
+        subject=subject_of(notebook),
+    )
 
 
 def _picture(figure: Any) -> str:
@@ -149,7 +162,9 @@ def _card(entry: Entry) -> str:
     rows, made = _table(parameters), _table(dict(entry.said.get("provenance", [])))
     link = _link(entry.page)
     parts = [
-        f'<article><h2><a href="{link}">{title}</a></h2>',
+        "<article>",
+        f'<p class="subject">{_text(entry.subject, 300)}</p>' if entry.subject else "",
+        f'<h2><a href="{link}">{title}</a></h2>',
         f'<p class="faint">{" · ".join(_text(_plain(part)) for part in about if part)}</p>',
         f'<a class="picture" href="{link}">{entry.picture}</a>' if entry.picture else "",
         f"<p>{_text(entry.said['finding'])}</p>" if entry.said.get("finding") else "",

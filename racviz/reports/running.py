@@ -1,6 +1,7 @@
 """Run a notebook with papermill in a kernel of this very interpreter, and render it."""
 
 import contextlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from racviz.exceptions import ParameterError, RacvizError, unknown
 from racviz.generation import check_backend
 from racviz.progress import in_place
-from racviz.reports.catalogue import Report, find_report, parameters_of
+from racviz.reports.catalogue import Report, find_report, parameters_of, planned
 from racviz.reports.kernels import Kernels
 from racviz.reports.rendering import render
 from racviz.store import explained
@@ -130,6 +131,8 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     ------
     ParameterError
         For an unknown report, parameter or machine.
+    DataError
+        For a notebook whose metadata does not say what it makes.
 
     Examples
     --------
@@ -139,19 +142,18 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     True
     """
     from racviz.study import study_from
-    from racviz.study.contents import compared_models
     from racviz.study.parameters import parameter_names
     from racviz.study.plan import Plan, make_plan
+    from racviz.study.variants import compared_models
 
     report = find_report(name)
+    contents = planned(report)
     values = values_of(name, parameters)
     own = {key: value for key, value in values.items() if key in parameter_names()}
     others = {key: value for key, value in values.items() if key not in own}
-    models = compared_models(own["model"], others.pop("models", ()))
-    how, plans = dict(on=on, expected_tokens=expected_tokens), []
-    for model in models:
-        more = {"models": [model]} if "models" in values else {}
-        plans.append(make_plan(study_from(own | {"model": model}), report.name, values=others | more, **how))
+    models = compared_models(own["model"], others.get(contents.models) or ()) if contents.models else [own["model"]]
+    how = dict(on=on, expected_tokens=expected_tokens)
+    plans = [make_plan(study_from(own | {"model": model}), contents, values=others, **how) for model in models]
     steps, checks = [s for plan in plans for s in plan.steps], [c for plan in plans for c in plan.checks]
     return Plan(steps, checks, plans[0].machine, plans[0].keys)
 
@@ -181,12 +183,11 @@ def _show_keys(report: Report, parameters: dict[str, Any]) -> None:
     from racviz.grading.showing import key_lines
     from racviz.problems import is_hub, load_problems
     from racviz.progress import show_lines
-    from racviz.study.contents import answering
     from racviz.study.plan import PROBED
 
-    values = values_of(str(report.path), parameters)
-    if not answering(report.name) or "problems" not in values or "domain" not in values:
+    if report.contents is None or not report.contents.answers:
         return
+    values = values_of(str(report.path), parameters)
     with contextlib.suppress(RacvizError):  # which the report itself is going to say, with the cell
         name = values.get("test_problems") or values["domain"]
         problems = load_problems(name, split="test", limit=PROBED if is_hub(name) else values["problems"])
@@ -215,7 +216,11 @@ def _execute(
     )  # papermill formats paths
     bar = {"desc": report.name, "leave": False} if progress and in_place() else False
     try:
-        with contextlib.nullcontext(kernels) if kernels else Kernels(progress=progress) as pool, pool.one() as kernel:
+        with (
+            _unwarned(),
+            contextlib.nullcontext(kernels) if kernels else Kernels(progress=progress) as pool,
+            pool.one() as kernel,
+        ):
             papermill.execute_notebook(
                 source, target, parameters=parameters, kernel_name="python3", km=kernel, progress_bar=bar,
                 request_save_on_cell_execute=False,  # a notebook of 30 MB is not written after each cell, but every 30 seconds
@@ -231,3 +236,18 @@ def _execute(
             f"{report.name}: the kernel died; most often memory ran out: take fewer problems, a smaller batch_size or budget. "
             f"The notebook up to there: {partial}"
         ) from error
+
+
+@contextlib.contextmanager
+def _unwarned():
+    """Silence papermill's warning about parameters without a line in the notebook's cell: `_allowed` has checked them."""
+    logger = logging.getLogger("papermill")
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Passed unknown parameter")
+
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)

@@ -1,6 +1,7 @@
 """Findings of a report: computed sentences, shown in the notebook and kept for the index."""
 
 import html
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,11 +21,16 @@ def caveat(study: Any) -> str:
     return f"What is shown holds for {name} on {study.domain} with seed {study.seed}; other models and seeds may differ."
 
 
+def typeset(sentence: str) -> str:
+    """HTML of a computed sentence: escaped, with e_t and r_t as symbols with an index."""
+    return re.sub(r"\b([er])_t\b", r"<var>\1<sub>t</sub></var>", html.escape(sentence))
+
+
 def say(*sentences: str) -> None:
     """Show computed sentences, a paragraph each, whatever names are in them."""
     from IPython.display import HTML, display
 
-    display(HTML("".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)))
+    display(HTML("".join(f"<p>{typeset(sentence)}</p>" for sentence in sentences)))
 
 
 def table(frame: Any) -> None:
@@ -70,5 +76,5 @@ def finding(study: Any, sentence: str, numbers: Mapping[str, Any] | None = None)
         "parameters": [[key, value] for key, value in study.manifest()["parameters"].items()],
         "provenance": [[key, str(value)] for key, value in _provenance(study).items()],
     }
-    shown = f'<div class="racviz-finding"><b>Finding.</b> {html.escape(sentence)} <i>{html.escape(kept["caveat"])}</i></div>'
+    shown = f'<div class="racviz-finding"><b>Finding.</b> {typeset(sentence)} <i>{html.escape(kept["caveat"])}</i></div>'
     display(HTML(shown), metadata={"racviz": kept})

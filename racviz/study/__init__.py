@@ -7,13 +7,14 @@ another, is read from the store; a run that was killed goes on from what is comp
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from racviz.exceptions import ParameterError, StorageError, unknown
 from racviz.printable import placeless
 from racviz.sources import needing
 from racviz.store import key_of, write_text
+from racviz.study.namespace import parameters_in
 from racviz.study.parameters import Parameters, as_parameters, parameter_names
 from racviz.study.processes import side_by_side
 from racviz.study.steps import Steps
@@ -67,6 +68,23 @@ class Study(Steps):
     >>> study.cells
     [('dense', 0.0), ('prompt', 0.5), ('rac', 0.5), ('prompt', 0.6), ('rac', 0.6)]
     """
+
+    @classmethod
+    def of(cls, namespace: Mapping[str, Any]) -> "Study":
+        """A study of a notebook's variables: `Study.of(globals())`.
+
+        Parameters
+        ----------
+        namespace : mapping
+            Variables by name; those that are not parameters of a study are ignored, and parameters without
+            a variable have their defaults.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown name that papermill injected, with the nearest one, or a value that is not allowed.
+        """
+        return study_from(parameters_in(namespace))
 
     @property
     def cells(self) -> list[tuple[str, float]]:

@@ -1,34 +1,80 @@
-"""Steps of each report, for its plan: studies that are pruned, errors that are measured, models that answer."""
+"""The contents of a report, read from its notebook's metadata: which studies it prunes, measures, lets answer and times.
 
-from collections.abc import Mapping, Sequence
+    "racviz": {"order": 4, "title": "…?", "compares": ["prompt", "rac"], "makes": [{"make": ["answers"], "vary": {"seed": "seeds"}}]}
+
+docs/design.md explains the keys.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from racviz.exceptions import check
-from racviz.models.formats import EMBEDDED
-from racviz.study import Study
-from racviz.study.parameters import tell_apart
+import msgspec
 
-AXES = {
-    "table1_math": {"models": "model"},
-    "table3_on_off_policy": {"trace_sources": "trace_source"},
-    "table4_semi_structured": {"depths": "thirds"},
-    "calibration_budget": {"token_counts": "calibration_tokens", "trace_caps": "t_max"},
-    "seeds": {"seeds": "seed"},
-    "solvers": {"methods": "method"},
-}
-"""Reports that repeat a study: the notebook's list, and the parameter of a study that it is for."""
-WITH_ERRORS = ("table3_on_off_policy", "calibration_budget", "solvers")
-COMPARING = ("figure2_error_heatmap", "runtime_vs_sparsity", "cot_lengths", "table1_math", "table2_code", "table4_semi_structured",
-             "table5_decode_budget", "calibration_budget", "seeds", "generic_text")  # fmt: skip
-"""Reports that compare prompt with rac."""
-OTHER_SETS = 6
-"""Calibration sets beside the sources (`study.coverage.other_sets`)."""
+from racviz.exceptions import DataError, ParameterError, RacvizError, check, unknown
+from racviz.sources import SOURCES
+from racviz.study import Study
+from racviz.study.parameters import parameter_names
+
+KINDS = ("answers", "errors", "layer errors", "depth errors", "timing")
+TIMED = "timing_problems"
+"""The parameter of a report with a timing pass: how many problems it takes."""
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of `makes`: results of a study, or of its variants."""
+
+    make: list[str]
+    """Of KINDS; an empty list prunes and measures nothing more."""
+    sparsities: str = "all"
+    """`all`, `first`, or a list parameter: those of the study's sparsities that it holds, all where it holds none."""
+    vary: dict[str, str | list[Any]] = {}
+    """A study's parameter -> its values: a list parameter of the notebook, or the values themselves."""
+    fix: dict[str, str] = {}
+    """A study's parameter -> a list parameter of the notebook, whose first value it takes."""
+    sets: int = 0
+    """Calibration sets beside the sources, a model each."""
+    optional: bool = False
+    """True where an empty list leaves the entry out; otherwise it is refused."""
+
+    def lists(self) -> Iterator[str]:
+        """Names of the list parameters that this entry reads."""
+        yield from (values for values in self.vary.values() if isinstance(values, str))
+        yield from self.fix.values()
+        if self.sparsities not in ("all", "first"):
+            yield self.sparsities
+
+
+class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`metadata.racviz` of a report's notebook."""
+
+    order: float
+    """Place in the catalogue and in the index."""
+    title: str
+    """The question that the report answers: its first heading."""
+    makes: list[Entry]
+    subject: str = ""
+    """A few words above the title: the figure or table of the paper, or the topic."""
+    compares: list[str] = []
+    """Sources that the report cannot do without."""
+    trial: dict[str, Any] = {}
+    """Values of parameters for a run of seconds, which the tests make."""
+
+    @property
+    def answers(self) -> bool:
+        """True if models answer problems in this report."""
+        return any("answers" in entry.make for entry in self.makes)
+
+    @property
+    def models(self) -> str:
+        """The list parameter with the models beside `model`; empty if there is none."""
+        return next((str(entry.vary["model"]) for entry in self.makes if "model" in entry.vary), "")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A study of which a report makes something."""
+    """A study, and the results that a report makes of it."""
 
     study: Study
     answers: bool = False
@@ -36,54 +82,113 @@ class Part:
     layers: bool = False
     depths: bool = False
     """Errors at more depths than the last (`Steps.depths`)."""
-    passes: int = 1
-    """Timing passes, where there are any."""
-    others: int = 0
+    timing: bool = False
+    sets: int = 0
     """Models of the study's first sparsity that are calibrated on other sets of as many tokens."""
 
 
-def parts_of(report: str, study: Study, values: Mapping[str, Any]) -> list[Part]:
-    """The parts of a report whose notebook has these parameter values.
+def read_contents(metadata: Any, report: str, parameters: Sequence[str]) -> Contents:
+    """The contents of a report, checked.
 
-    Raises ParameterError for a list that must not be empty, or a value in one that no study takes.
+    Parameters
+    ----------
+    metadata : object
+        `metadata.racviz` of the notebook.
+    report : str
+        Name of the report, for messages.
+    parameters : sequence of str
+        Names of the parameters that the notebook takes.
+
+    Raises
+    ------
+    DataError
+        For a missing or unknown key, an unknown kind, parameter or source, or a value of the wrong type.
     """
-    for name, value in values.items():
-        check(name == "timing_problems" or isinstance(value, list | tuple), name, value, "a list")
-    first = replace(study, sparsities=study.sparsities[:1])
-    if report == "figure2_error_heatmap":
-        other = "sequential" if study.mode == "one-pass" else "one-pass"
-        methods = [Part(replace(first, method=each), errors=True) for each in values.get("methods", ())]
-        return [
-            Part(study, errors=True),
-            Part(replace(first, mode=other), errors=True),
-            *methods,
-            Part(first, layers=True, depths=True),
-        ]
-    if report == "pruning_report":
-        return [Part(first, layers=True)]
-    if report == "generic_text":
-        return [Part(first, answers=True, others=OTHER_SETS)]
-    errors = report in WITH_ERRORS
-    parts = [Part(study, answers=True, errors=errors, passes=len(values.get("budgets", ())) or 1)]
-    if report in AXES:
-        parts = []
-        for name, parameter in AXES[report].items():
-            check(bool(values.get(name)), name, values.get(name), "a list that is not empty")
-            changed = [replace(study, **{parameter: tuple(each) if isinstance(each, list) else each}) for each in values[name]]
-            parts += [Part(each, answers=True, errors=errors) for each in changed]
-    if report == "seeds":
-        claims = tuple(s for s in study.sparsities if s in values.get("claims", ())) or study.sparsities
-        start = replace(study, seed=values["seeds"][0], sparsities=claims)
-        parts += [Part(replace(start, method=each), answers=True) for each in values.get("methods", ())]
+    try:
+        contents = msgspec.convert(metadata, Contents)
+        check(bool(contents.makes), "makes", contents.makes, "a list that is not empty")
+        for source in contents.compares:
+            _known("compares", source, SOURCES)
+        for name in contents.trial:
+            _known("trial", name, parameters)
+        for entry in contents.makes:
+            _check_entry(entry, parameters)
+    except (msgspec.ValidationError, RacvizError) as error:
+        raise DataError(f"metadata.racviz of the report {report!r} is wrong: {error}") from error
+    return contents
+
+
+def _check_entry(entry: Entry, parameters: Sequence[str]) -> None:
+    for kind in entry.make:
+        _known("makes: make", kind, KINDS)
+    for name in (*entry.vary, *entry.fix):
+        _known("makes: vary and fix", name, parameter_names())
+    for name in entry.lists():
+        _known("makes: a list parameter", name, parameters)
+    if "timing" in entry.make:
+        _known("makes: timing", TIMED, parameters)
+
+
+def _known(what: str, name: str, allowed: Sequence[str]) -> None:
+    if name not in allowed:
+        raise unknown(what, name, allowed)
+
+
+def parts_of(contents: Contents, study: Study, values: Mapping[str, Any]) -> list[Part]:
+    """The parts of a report.
+
+    Parameters
+    ----------
+    contents : Contents
+        From `read_contents`.
+    study : Study
+        The study of the report's parameters.
+    values : mapping
+        Values of the parameters that are the notebook's own, such as `methods` or `seeds`.
+
+    Raises
+    ------
+    ParameterError
+        For a list that must not be empty, or a value in one that a study refuses.
+    """
+    parts = [part for entry in contents.makes for part in _parts(entry, study, values)]
+    if not parts:
+        raise ParameterError("the lists of this report are empty; it makes nothing.")
     return parts
 
 
-def answering(report: str) -> bool:
-    """True if pruned models answer problems in a report."""
-    return report not in ("figure2_error_heatmap", "pruning_report")
+def _parts(entry: Entry, study: Study, values: Mapping[str, Any]) -> Iterator[Part]:
+    first = {name: _listed(values, listed)[0] for name, listed in entry.fix.items()}
+    study = replace(study, **first)
+    study = replace(study, sparsities=_sparsities(entry, study, values))
+    axes = {
+        name: listed if isinstance(listed, list) else _listed(values, listed, entry.optional)
+        for name, listed in entry.vary.items()
+        if name != "model"  # each model has a plan of its own
+    }
+    kinds = ("answers", "errors", "timing")
+    makes = {kind: kind in entry.make for kind in kinds} | {
+        "layers": "layer errors" in entry.make,
+        "depths": "depth errors" in entry.make,
+    }
+    for combination in itertools.product(*axes.values()):
+        plain = [tuple(value) if isinstance(value, list) else value for value in combination]
+        yield Part(replace(study, **dict(zip(axes, plain, strict=True))), **makes, sets=entry.sets)
 
 
-def compared_models(model: str, others: Sequence[str]) -> list[str]:
-    """The model and those that are set beside it; embedded ones only beside an embedded one."""
-    tell_apart([model, *others])
-    return [model, *(each for each in others if each != model and (each not in EMBEDDED or model in EMBEDDED))]
+def _listed(values: Mapping[str, Any], name: str, optional: bool = False) -> Sequence[Any]:
+    """The values of a list parameter."""
+    value = values.get(name)
+    check(isinstance(value, list | tuple), name, value, "a list")
+    check(bool(value) or optional, name, value, "a list that is not empty")
+    return value
+
+
+def _sparsities(entry: Entry, study: Study, values: Mapping[str, Any]) -> tuple[float, ...]:
+    if entry.sparsities == "all":
+        return study.sparsities
+    if entry.sparsities == "first":
+        return study.sparsities[:1]
+    chosen = values.get(entry.sparsities)
+    check(isinstance(chosen, list | tuple), entry.sparsities, chosen, "a list")
+    return tuple(sparsity for sparsity in study.sparsities if sparsity in chosen) or study.sparsities

@@ -75,8 +75,8 @@ class Expectation:
         steps += self._prunings(parts, shapes, self._length(train))
         deep = len(spread(shapes[0].blocks))
         for name, turns in (
-            ("tokenwise errors of {} models", sum(len(p.study.cells) - 1 for p in parts if p.errors)),
-            ("errors at more depths, {} passes", sum(deep * (len(p.study.cells) - 1) for p in parts if p.depths)),
+            ("tokenwise errors of {} models", len({cell for p in parts if p.errors for cell in _cells(p.study)})),
+            ("errors at more depths, {} passes", deep * len({cell for p in parts if p.depths for cell in _cells(p.study)})),
         ):
             if turns:
                 took = errors_seconds(shapes[0], 2 * turns * tokens, tokens / study.problems, self.machine)
@@ -88,13 +88,14 @@ class Expectation:
                     "layer-wise errors", tokens, cost.seconds["forward"] + cost.seconds["moments"], weights + cost.total_memory
                 )
             )
-        if cells := {cell for part in parts if part.answers for cell in _answering(part.study, part.others)}:
+        if cells := {cell for part in parts if part.answers for cell in _answering(part.study, part.sets)}:
             turns, count = len(cells), study.problems * study.samples
             steps.append(
                 self._answering(study, f"answers of {turns} models, {study.samples} a problem", rollouts, count, turns)
             )
             if timing:
-                few, turns = min(timing, study.problems), turns * parts[0].passes
+                few = min(timing, study.problems)
+                turns = len({cell for part in parts if part.timing for cell in _timed(part.study)})
                 name = f"timing pass of {turns} models on {few} problems, {ROUNDS} rounds"
                 steps.append(self._answering(study, name, rollouts, few, ROUNDS * turns))
         return steps
@@ -106,7 +107,7 @@ class Expectation:
             study = part.study
             cost = self._pruning(shape, study.calibration_tokens, min(study._window, round(ask + study.t_max)), study.mode)
             made.setdefault(study.mode, {}).update(
-                {cell: (study.calibration_tokens, cost) for cell in _cells(study, part.others)}
+                {cell: (study.calibration_tokens, cost) for cell in _cells(study, part.sets)}
             )
         return [
             Step(
@@ -176,17 +177,22 @@ def generating_seconds(model: Any, rows: Rows, machine: Machine) -> float:
     return generation_seconds(Shapes.of(model), model.config.get_text_config().vocab_size, kv_width(model), rows, machine)
 
 
-def _cells(study: Study, others: int = 0) -> list[tuple]:
-    """Identity of the pruned models of a study. others: models of other calibration sets."""
+def _timed(study: Study) -> list[tuple]:
+    """Identities of the cells that a timing pass measures, the dense one among them."""
+    return [(study.budget, cell) for cell in _answering(study)]
+
+
+def _cells(study: Study, sets: int = 0) -> list[tuple]:
+    """Identities of a study's pruned models. sets: models of other calibration sets."""
     how = (study.model, study.trace_source, study.seed, study.calibration_tokens, study.t_max, study.method, study.pattern,
            study.allocation, study.scope, study.thirds, study.mode)  # fmt: skip
-    cells = [*study.cells, *((f"set {k}", study.sparsities[0]) for k in range(others))]
+    cells = [*study.cells, *((f"set {k}", study.sparsities[0]) for k in range(sets))]
     return [(source, sparsity, *how) for source, sparsity in cells if source != "dense"]
 
 
-def _answering(study: Study, others: int = 0) -> list[tuple]:
-    """Identity of the answers of a study: those of the dense model depend on the seed alone."""
-    return [("dense", study.model, study.seed), *((cell, study.budget, study.samples) for cell in _cells(study, others))]
+def _answering(study: Study, sets: int = 0) -> list[tuple]:
+    """Identities of a study's answers; those of the dense model depend on the seed alone."""
+    return [("dense", study.model, study.seed), *((cell, study.budget, study.samples) for cell in _cells(study, sets))]
 
 
 def time_text(seconds: float | None) -> str:

@@ -1,9 +1,10 @@
 """The parameters of a comparison: the names and defaults that notebooks and the command line share."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from racviz.exceptions import ParameterError, check, unknown
 from racviz.generation import Sampling, check_backend
@@ -18,55 +19,57 @@ from racviz.sources import SOURCES, needing
 from racviz.store import Store
 
 
+def parameter(default: Any, help_text: str) -> Any:
+    """Dataclass field of a parameter, with the help that reports and their catalogue show."""
+    return field(default=default, metadata={"help": help_text})
+
+
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of a study, checked."""
+    """Checked parameters of a study: the one place of their defaults, types and help."""
 
-    model: str = "tiny-reasoner"
-    """Embedded name, `smollm2`, local folder, or hub id owner/name[@revision]."""
-    thinking: str = "auto"
-    """Format of the model's thought: see `racviz.prompting.thinking_format`."""
-    trust_remote_code: bool = False
-    domain: str = "arithmetic"
-    """Embedded problem set; or only a label where test_problems is given: by default its name."""
-    calibration_problems: str = ""
-    """A file or a data set of the hub (see `load_problems`) instead of the domain's calibration problems."""
-    test_problems: str = ""
-    """A file or a data set of the hub instead of the domain's test problems."""
-    generic_text: str = ""
-    """A file or a data set of the hub (see `load_texts`) instead of the packaged documentation text."""
-    sources: tuple[str, ...] = ("generic", "prompt", "rac")
-    trace_source: str = "own"
-    """`own` (on-policy); another model with the same tokenizer (off-policy); a file of traces (see `import_traces`); or `teacher`, the
-    text that an embedded model was taught."""
-    calibration_tokens: int = 32_768
-    t_max: int = 1024
-    """Cap on new tokens when tracing."""
-    budget: int = 1024
-    """Cap on new tokens when evaluating."""
-    method: str = "sparsegpt"
-    sparsities: tuple[float, ...] = (0.5,)
-    pattern: str = "unstructured"
-    allocation: str = "uniform"
-    """Allocation of zeros over the linears: `uniform` or `owl`."""
-    scope: str = "all"
-    thirds: tuple[int, ...] = (1, 2, 3)
-    mode: str = "one-pass"
-    problems: int = 100
-    """Test problems."""
-    samples: int = 1
-    temperature: float = 0.6
-    top_p: float = 0.95
-    backend: str = "hf"
-    """`hf`, `vllm` or a server's address, with settings (see `racviz.generation`)."""
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: int = 128
-    seed: int = 0
-    run: str = "study"
-    """Name of the run folder `runs/<run>/`, or a path."""
-    sequence_length: int = 512
-    """Length of a window of generic text."""
+    model: str = parameter(
+        "tiny-reasoner", "tiny-reasoner, tiny-reasoner-small, smollm2, a local folder, or a hub id owner/name[@revision]"
+    )
+    thinking: str = parameter(
+        "auto", "how the model marks its thought: auto, deepseek-r1, qwen3, qwen3-off, plain, …, or two markers"
+    )
+    trust_remote_code: bool = parameter(False, "run code that comes with the model")
+    domain: str = parameter(
+        "arithmetic", "embedded problem set (arithmetic or tracing), or a label where test_problems is given"
+    )
+    calibration_problems: str = parameter(
+        "", "file (JSONL, CSV, Parquet) or hub data set to calibrate on, empty for the domain"
+    )
+    test_problems: str = parameter("", "file or hub data set to test on, empty for the domain")
+    generic_text: str = parameter("", "file, c4 or another hub data set for generic calibration, empty for the packaged text")
+    sources: tuple[str, ...] = parameter(
+        ("generic", "prompt", "rac"), "calibration sources: generic, prompt, rac, prompt-same-problems"
+    )
+    trace_source: str = parameter(
+        "own", "own traces (on-policy), another model or a file of traces (off-policy), or teacher (the text that taught it)"
+    )
+    calibration_tokens: int = parameter(32_768, "tokens in each calibration set, the same for every source")
+    t_max: int = parameter(1024, "cap on new tokens when tracing")
+    budget: int = parameter(1024, "cap on new tokens when answering")
+    method: str = parameter("sparsegpt", "magnitude, wanda, sparsegpt or alps; with +refit, least squares on its mask")
+    sparsities: tuple[float, ...] = parameter((0.5,), "fractions of zeros a layer")
+    pattern: str = parameter("unstructured", "unstructured, or n:m for n zeros in every m, e.g. 2:4 (with sparsities [0.5])")
+    allocation: str = parameter("uniform", "how zeros are shared out over the linears: uniform or owl")
+    scope: str = parameter("all", "which linears: all, mlp, or a regular expression")
+    thirds: tuple[int, ...] = parameter((1, 2, 3), "which thirds of the depth")
+    mode: str = parameter("one-pass", "one-pass (second moments of the dense model) or sequential (block by block)")
+    problems: int = parameter(100, "number of test problems")
+    samples: int = parameter(1, "answers sampled for each test problem")
+    temperature: float = parameter(0.6, "temperature of sampling")
+    top_p: float = parameter(0.95, "nucleus of sampling; 1 is off")
+    backend: str = parameter("hf", "generation backend: hf, vllm, or the address of a vLLM server")
+    device: str = parameter("auto", "auto, cpu, cuda, or map (spread over all GPUs)")
+    dtype: str = parameter("auto", "auto, float32, bfloat16, float16")
+    batch_size: int = parameter(128, "sequences generated at a time")
+    seed: int = parameter(0, "seed of sampling and of drawing calibration text")
+    run: str = parameter("study", "folder under runs/ for tables and manifest, or a path")
+    sequence_length: int = parameter(512, "tokens of a window of generic text")
     store: Store = field(default_factory=Store.default, compare=False, repr=False)
     progress: bool = field(default=True, compare=False, repr=False)
     _memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -159,8 +162,30 @@ def tell_apart(models: Iterable[str]) -> None:
 
 
 def parameter_names() -> list[str]:
-    """Names of a study's parameters: every field but its folders and its progress display."""
+    """Names of a study's parameters: every field but the store, the progress bars and the memory."""
     return [f.name for f in fields(Parameters) if f.name not in ("store", "progress", "_memo")]
+
+
+def described() -> dict[str, dict[str, str]]:
+    """Default as Python source, type and help of every parameter, by name."""
+    return {
+        f.name: {"default": literal(f.default), "type": _type_name(f.type), "help": f.metadata["help"]}
+        for f in fields(Parameters)
+        if "help" in f.metadata
+    }
+
+
+def literal(value: Any) -> str:
+    """Python source of a plain value; tuples as lists, text in double quotes."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(literal, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _type_name(annotation: Any) -> str:
+    """`list[str]` for `tuple[str, ...]`, else the name of the type."""
+    arguments = get_args(annotation)
+    return f"list[{arguments[0].__name__}]" if arguments else annotation.__name__
 
 
 def as_parameters(study: Parameters) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from racviz.pruning.blocks import read_columns
 from racviz.pruning.cost import Machine, Shapes
 from racviz.sources import SOURCES, needing
 from racviz.study import Study, check_timing
-from racviz.study.contents import COMPARING, answering, parts_of
+from racviz.study.contents import TIMED, Contents, parts_of
 from racviz.study.expected import Expectation, Step, cards, size_text, time_text
 from racviz.study.steps import TEACHER
 from racviz.tiny.teacher import teacher_of
@@ -83,11 +83,11 @@ class Plan:
 
 
 def make_plan(
-    study: Study, report: str, *, values: Mapping[str, Any] | None = None, on: str = "here", expected_tokens: int | None = None,
+    study: Study, contents: Contents, *, values: Mapping[str, Any] | None = None, on: str = "here", expected_tokens: int | None = None,
 ) -> Plan:  # fmt: skip
     """The plan of a report.
 
-    values: of the notebook's own parameters, such as methods, seeds or timing_problems.
+    contents: from the metadata of its notebook. values: of the notebook's own parameters, such as methods, seeds or timing_problems.
     on: `here` (the CPU of this machine, measured in half a second) or one of MACHINES. expected_tokens: of an answer, on average; None is
     what the embedded models' cards say, and for others the cap, so that times are upper bounds.
 
@@ -96,7 +96,7 @@ def make_plan(
     if on != "here" and on not in MACHINES:
         raise unknown("on", on, ("here", *MACHINES))
     values = dict(values or {})
-    check_timing(values.get("timing_problems", 0))
+    check_timing(values.get(TIMED, 0))
     check(expected_tokens is None or expected_tokens >= 1, "expected_tokens", expected_tokens, "None or an integer >= 1")
     machine = Machine.measured() if on == "here" else MACHINES[on]
     where = "this CPU" if on == "here" else f"{on} by its data sheet, nothing measured on it"
@@ -119,16 +119,16 @@ def make_plan(
             plan.checks.append((what, False, said))
             return None
 
-    parts = tried("comparisons", lambda: parts_of(report, study, values), lambda p: f"{len(p)} of them")
+    parts = tried("comparisons", lambda: parts_of(contents, study, values), lambda p: f"{len(p)} of them")
     model = tried("model", lambda: on_meta(study, on), lambda m: f"{m.name}, {_parameters(m) / 1e9:.3g}B parameters, {m.dtype}")
-    if report in COMPARING:
-        tried("sources", lambda: study.compares("prompt", "rac"), lambda _: ", ".join(study.sources))
+    if contents.compares:
+        tried("sources", lambda: study.compares(*contents.compares), lambda _: ", ".join(study.sources))
     test = tried(
         "test problems", lambda: _problems(study, "test"), lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}"
     )
-    tried("backend", lambda: _backend(study, report, model, test, on == "here"), str)
+    tried("backend", lambda: _backend(study, contents.answers, model, test, on == "here"), str)
     own = is_traces(study.trace_source)
-    if test is not None and answering(report):
+    if test is not None and contents.answers:
         plan.keys = key_lines(test) if tried("grading", lambda: _gradable(test), str) else []
     train = tried("calibration problems", lambda: _problems(study, "calibration"),
                   lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}")  # fmt: skip
@@ -171,7 +171,7 @@ def make_plan(
         tried("weights", lambda: _weights(study), str)
     if None not in (shapes, test, train, rendered, parts):
         how = Expectation(model, machine, "cpu" if on == "here" else "cuda", expected_tokens)
-        plan.steps = how.steps(parts, test, train, values.get("timing_problems", 0), own)
+        plan.steps = how.steps(parts, test, train, values.get(TIMED, 0), own)
         tried("room on disk", lambda: _room(study, sum(step.disk for step in plan.steps)), str)
     return plan
 
@@ -212,9 +212,9 @@ def _first_text(study: Study) -> str:
     raise DataError(f"{study.generic_text!r} holds no texts.")
 
 
-def _backend(study: Study, report: str, model: LoadedModel | None, test: ProblemSet | None, here: bool) -> str:
+def _backend(study: Study, answers: bool, model: LoadedModel | None, test: ProblemSet | None, here: bool) -> str:
     how = check_backend(study.backend)
-    if answering(report):
+    if answers:
         study.can_answer()
     if isinstance(how, Server):
         if not here:

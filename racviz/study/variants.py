@@ -1,9 +1,11 @@
 """One study at several values of one parameter, side by side."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from racviz.exceptions import ParameterError, check, unknown
+from racviz.models.formats import EMBEDDED
 from racviz.printable import placeless
 from racviz.study import Study
 from racviz.study.parameters import parameter_names, tell_apart
@@ -84,6 +86,12 @@ def variant(study: Study, parameter: str, value: Any) -> Study:
     take_from(other, study)
     other._memo["variant"] = study._memo.get("variant", {}) | {parameter: shown(value)}
     return other
+
+
+def compared_models(model: str, others: Sequence[str]) -> list[str]:
+    """The model and those beside it; embedded ones only beside an embedded one."""
+    tell_apart([model, *others])
+    return [model, *(other for other in others if other != model and (other not in EMBEDDED or model in EMBEDDED))]
 
 
 def shown(value: Any) -> str:

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import nbformat
@@ -14,25 +13,13 @@ import pytest
 
 from racviz import reports
 from racviz.store import resource
+from racviz.study.parameters import described
 
-STUDY = """model thinking trust_remote_code domain calibration_problems test_problems generic_text sequence_length sources trace_source
-calibration_tokens t_max budget method sparsities pattern allocation scope thirds mode problems samples temperature top_p backend
-device dtype batch_size seed run""".split()
-OWN = {
-    "figure2_error_heatmap": ["methods"], "runtime_vs_sparsity": ["timing_problems"], "solvers": ["methods"],
-    "table1_math": ["models", "timing_problems"], "table2_code": ["timing_problems"],
-    "table3_on_off_policy": ["trace_sources"],
-    "table4_semi_structured": ["depths"], "table5_decode_budget": ["budgets", "timing_problems"],
-    "calibration_budget": ["token_counts", "trace_caps"],
-    "seeds": ["seeds", "claims", "methods"],
-}  # fmt: skip
-NOTEBOOKS = [report.path for report in reports.list_reports()]
-INTERACTIVE = ("explore", "playground")
+REPORTS = reports.list_reports()
+NOTEBOOKS = [report.path for report in REPORTS]
 SMALL = {"problems": 6, "budget": 64, "t_max": 64, "calibration_tokens": 2048, "sparsities": [0.5], "batch_size": 16}
-FIGURES = {"figure2_error_heatmap": 6, "generic_text": 1, "runtime_vs_sparsity": 1, "cot_lengths": 5, "solvers": 1, "pruning_report": 3,
-           "figure1_pruning_hurts": 1, "table1_math": 1, "table2_code": 1, "table3_on_off_policy": 1, "table4_semi_structured": 1,
-           "table5_decode_budget": 1, "calibration_budget": 2, "seeds": 1}  # fmt: skip
 NETWORK = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']https?:[^>]*>", re.IGNORECASE)
+FIGURE = re.compile(r"rv\.figures\.(?!show_in_notebooks)\w+\(")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -40,11 +27,12 @@ def notebook(request):
     return request.param
 
 
-class TestAsCommitted:
-    def test_all_are_here(self):
-        assert {path.stem for path in NOTEBOOKS} == set(FIGURES)
-        assert {path.stem for path in resource("notebooks").glob("*.ipynb")} == {*FIGURES, *INTERACTIVE}
+def cells_of(path: Path, tag: str = "") -> list:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if not tag or tag in cell.metadata.get("tags", [])]
 
+
+class TestAsCommitted:
     def test_has_no_outputs_and_is_short(self, notebook):
         content = nbformat.read(notebook, as_version=4)
         nbformat.validate(content)
@@ -54,36 +42,47 @@ class TestAsCommitted:
         assert not [cell.source for cell in code if "def " in cell.source or "class " in cell.source]  # no logic
 
     def test_first_cell_tells_what_to_expect(self, notebook):
-        first = nbformat.read(notebook, as_version=4).cells[0].source
+        first = cells_of(notebook)[0].source
         for promise in ("# ", "What you will learn", "How long", "What it needs"):
             assert promise in first
+        assert first.splitlines()[0].endswith("?")
 
     def test_last_cells_are_the_provenance(self, notebook):
-        assert "study.provenance()" in nbformat.read(notebook, as_version=4).cells[-1].source
+        assert "study.provenance()" in cells_of(notebook)[-1].source
 
     def test_every_figure_is_announced(self, notebook):
-        cells = nbformat.read(notebook, as_version=4).cells
+        cells = cells_of(notebook)
         for before, cell in zip(cells, cells[1:], strict=False):
             if re.match(r"(# .*\n)?rv\.figures\.(?!show_in)", cell.source):
                 assert "**What to look for:**" in before.source
 
-    def test_parameters(self, notebook):
-        from racviz.study import Study
+    def test_the_verdict_and_its_figure_are_tagged(self, notebook):
+        verdicts, main = cells_of(notebook, "verdict"), cells_of(notebook, "main-figure")
+        assert len(verdicts) == 1 and "rv.reports.finding(" in verdicts[0].source
+        assert [cell.cell_type for cell in main] == ["markdown", "code"] and FIGURE.search(main[1].source)
 
-        found = reports.parameters_of(str(notebook))
-        assert list(found) == STUDY + OWN.get(notebook.stem, [])
-        assert set(STUDY) <= {field.name for field in fields(Study)}
-        assert all(one["help"] and one["type"] != "None" for one in found.values()), found
-        cell = next(
-            cell for cell in nbformat.read(notebook, as_version=4).cells if "parameters" in cell.metadata.get("tags", [])
-        )
+    def test_the_wiring_is_one_line(self, notebook):
+        code = "\n".join(cell.source for cell in cells_of(notebook) if cell.cell_type == "code")
+        assert code.count("rv.Study") == 1 and "study = rv.Study.of(globals())" in code
+        compares = reports.find_report(str(notebook)).contents.compares
+        called = re.search(r"study\.compares\((.*)\)", code)
+        assert compares == (json.loads(f"[{called[1]}]") if called else [])
+
+    def test_parameters(self, notebook):
+        from racviz.study import study_from
+
+        found, (cell,) = reports.parameters_of(str(notebook)), cells_of(notebook, "parameters")
         lines = [line for line in cell.source.splitlines() if not line.startswith("#")]
-        assert len(lines) == len(found)
+        shown = [line.partition(":")[0] for line in lines]
+        assert 6 <= len(lines) <= 10 and list(found)[: len(lines)] == shown
+        assert set(found) >= set(described()) and all(one["help"] and one["type"] != "None" for one in found.values())
         values: dict = {}
         exec(cell.source, values)  # plain literals
-        for name in found:
+        for name in shown:
             assert json.loads(json.dumps(values[name])) == values[name]
-        Study(**{name: values[name] for name in STUDY})
+        for name in set(shown) & set(described()):
+            assert found[name]["type"] == described()[name]["type"]
+        study_from({name: values[name] for name in shown if name in described()})
 
 
 @pytest.fixture(scope="module")
@@ -94,20 +93,8 @@ def made(tmp_path_factory):
         patch.setenv("RACVIZ_CACHE", str(folder / "cache"))
         patch.chdir(folder)
         kernels = stack.enter_context(reports.Kernels(len(NOTEBOOKS), progress=False))
-        for path in NOTEBOOKS:
-            own = {
-                "runtime_vs_sparsity": {"timing_problems": 1, "sparsities": [0.5, 0.6]},
-                "figure2_error_heatmap": {"sparsities": [0.5, 0.6]},
-                "solvers": {"methods": ["sparsegpt", "sparsegpt+refit"], "mode": "one-pass"},
-                "table1_math": {"models": ["tiny-reasoner", "tiny-reasoner-small"], "timing_problems": 1},
-                "table2_code": {"samples": 2, "timing_problems": 0},
-                "table3_on_off_policy": {"trace_sources": ["own", "teacher", "tiny-reasoner-small"]},
-                "table4_semi_structured": {"depths": [[1], [1, 2, 3]]},
-                "table5_decode_budget": {"budgets": [32, 64], "timing_problems": 1},
-                "calibration_budget": {"token_counts": [1024, 2048], "trace_caps": [32, 64]},
-                "seeds": {"seeds": [0, 1], "claims": [0.6], "methods": ["wanda"]},
-            }.get(path.stem, {})
-            reports.run_report(path.stem, SMALL | own, "reports", progress=False, kernels=kernels)
+        for report in REPORTS:
+            reports.run_report(report.name, SMALL | report.contents.trial, "reports", progress=False, kernels=kernels)
         reports.build_index("reports")
     return folder
 
@@ -120,14 +107,28 @@ def bundles(path: Path) -> list[dict]:
 @pytest.mark.slow
 class TestWhenRun:
     def test_figures_are_there_in_both_forms(self, made, notebook):
-        plots = [data for data in bundles(made / "reports" / notebook.name) if "application/vnd.plotly.v1+json" in data]
-        assert len(plots) == FIGURES[notebook.stem] and all("text/html" in data for data in plots)
-        assert all(figure["data"] for figure in (data["application/vnd.plotly.v1+json"] for data in plots))
+        """Every cell that draws has an output for each figure; plotly's have a form for JupyterLab and one for nbconvert."""
+        for cell in cells_of(made / "reports" / notebook.name):
+            calls = len(FIGURE.findall(cell.source)) if cell.cell_type == "code" else 0
+            shown = [output["data"] for output in cell.get("outputs", []) if "data" in output]
+            assert sum("text/html" in data for data in shown) >= calls, cell.source
+            plots = [data for data in shown if "application/vnd.plotly.v1+json" in data]
+            assert all("text/html" in data and data["application/vnd.plotly.v1+json"]["data"] for data in plots)
+        assert any("application/vnd.plotly.v1+json" in data for data in bundles(made / "reports" / notebook.name))
 
     def test_page_stands_alone(self, made, notebook):
         page = (made / "reports" / notebook.name).with_suffix(".html").read_text(encoding="utf-8")
-        assert page.count("Plotly.newPlot(") >= FIGURES[notebook.stem] and not NETWORK.findall(page)
+        figures = sum("application/vnd.plotly.v1+json" in data for data in bundles(made / "reports" / notebook.name))
+        assert page.count("Plotly.newPlot(") >= figures and not NETWORK.findall(page)
         assert "no evidence about R1-Distill" in page and "import racviz" not in page and "widget-view" not in page
+
+    def test_page_opens_with_the_verdict_and_its_figure(self, made, notebook):
+        page = (made / "reports" / notebook.name).with_suffix(".html").read_text(encoding="utf-8")
+        body = page[page.index("<main>") :]
+        places = [
+            body.index(part) for part in ("<h1", "racviz-finding", "Plotly.newPlot(", "<nav", "Method</h2>", "Provenance</h2>")
+        ]
+        assert places == sorted(places)
 
     def test_nothing_complained(self, made, notebook):
         cells = nbformat.read(made / "reports" / notebook.name, as_version=4).cells
@@ -139,7 +140,13 @@ class TestWhenRun:
         kinds = [trace["type"] for one in data for trace in one.get("application/vnd.plotly.v1+json", {}).get("data", [])]
         assert "heatmap" in kinds
         text = " ".join(one.get("text/html", "") for one in data if "application/vnd.plotly.v1+json" not in one)
-        for words in ("At 50 %, one-pass: the median of r_t", "At 50 %, sequential", "At 60 %, one-pass", "n = 6", "<bdi "):
+        for words in (
+            "At 50 %, one-pass: the median of <var>r<sub>t</sub></var>",
+            "At 50 %, sequential",
+            "At 60 %, one-pass",
+            "n = 6",
+            "<bdi ",
+        ):
             assert words in text
         assert list((made / "runs" / "figure2" / "errors").glob("*.parquet"))
 
@@ -179,3 +186,5 @@ class TestWhenRun:
             assert done.returncode == 0, done.stderr
         page = (tmp_path / "done.html").read_text(encoding="utf-8")
         assert "Plotly.newPlot(" in page and "plotly.js v" in page
+        used = json.loads((tmp_path / "runs" / "lengths" / "manifest.json").read_text(encoding="utf-8"))["parameters"]
+        assert {name: used[name] for name in SMALL} == SMALL  # those without a line in the notebook's cell too
