@@ -101,7 +101,7 @@ def report_page(path: Path, executed: bool) -> str:
     """The page of a report: its executed HTML in a frame, else the notebook without outputs."""
     if executed:
         title = re.search(r"^# +(.+)$", cells_of(path)[0][1], re.MULTILINE)[1]
-        return f"# {title}\n\n{EXECUTED.format(name=path.stem, title=title)}"
+        return f"---\nhide: [toc]\n---\n# {title}\n\n{EXECUTED.format(name=path.stem, title=title)}"
     plain = not any("parameters" in tags for _, _, tags in cells_of(path))
     command = "make lab" if plain else f"racviz report {path.stem}"
     note = UNEXECUTED.format(command=command, where=" in JupyterLab" if plain else " and writes an executed page")

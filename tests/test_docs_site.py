@@ -67,3 +67,14 @@ def test_the_site_has_a_page_for_every_notebook_and_name(site):
     api = (site / "api.html").read_text(encoding="utf-8")
     for name in rv._HOMES:
         assert re.search(rf'id="racviz\.[\w.]*{name}"', api), name
+
+
+def test_a_report_that_was_run_is_framed_and_one_that_was_not_says_so():
+    pytest.importorskip("mkdocs", reason="MkDocs is not installed (extra: docs)")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    notebook = ROOT / "notebooks" / "seeds.ipynb"
+    run, not_run = hooks.report_page(notebook, True), hooks.report_page(notebook, False)
+    assert '<iframe class="report" src="../executed/seeds.html"' in run and "```python" not in run
+    assert "Not executed" in not_run and "racviz report seeds" in not_run and "```python" in not_run
