@@ -1,6 +1,6 @@
 """Numbers printed in the paper (data/paper/*.csv): for columns and curves that are called published, and for nothing else."""
 
-from racviz.errors import unknown
+from racviz.exceptions import unknown
 from racviz.store import resource
 
 

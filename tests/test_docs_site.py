@@ -19,8 +19,8 @@ FROM_ELSEWHERE = re.compile(
 
 def test_the_page_of_the_api_names_the_whole_facade():
     listed = re.findall(r"^::: rv\.(\w+)$", PAGE, re.MULTILINE)
-    assert len(set(listed)) == len(listed) and set(listed) == set(rv._HOMES)
-    assert all(f"`rv.{room}`" in PAGE for room in rv._ROOMS)
+    assert len(set(listed)) == len(listed) and set(listed) == set(rv._MODULE_OF)
+    assert all(f"`rv.{room}`" in PAGE for room in rv._MODULES)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_site_has_a_page_for_every_notebook_and_name(site):
     for path in (ROOT / "notebooks" / "lessons").glob("*.ipynb"):
         assert (site / "lessons" / f"{path.stem}.html").is_file()
     api = (site / "api.html").read_text(encoding="utf-8")
-    for name in rv._HOMES:
+    for name in rv._MODULE_OF:
         assert re.search(rf'id="racviz\.[\w.]*{name}"', api), name
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import unknown
+from racviz.exceptions import unknown
 from racviz.explorer.export import page, save, selection
 from racviz.explorer.runs import Runs, open_runs
 from racviz.explorer.session import Session

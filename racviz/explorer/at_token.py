@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 BEST = 5
 

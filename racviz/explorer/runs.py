@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError, ParameterError, RacvizError
+from racviz.exceptions import DataError, ParameterError, RacvizError
 from racviz.explorer import manifests
 from racviz.explorer.columns import columns_of, label_of
 from racviz.explorer.folders import folder_files
 from racviz.explorer.pyramid import DENSE, Pyramid, make_pyramid, open_pyramid
-
-METRICS = {"hidden": "hidden state", "kl": "KL of the next token, nats", "top1": "top-1 disagreement"}
+from racviz.metrics import METRICS, metric_label
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Runs:
 def _group_of(label: Mapping[str, Any]) -> str:
     metric, layer = label.get("metric", "hidden"), label.get("layer", "final")
     where = {"final": "last hidden state", "last": "last block's output"}.get(layer, f"output of block {layer}")
-    return where if metric == "hidden" else METRICS.get(metric, metric)
+    return where if metric in METRICS and METRICS[metric].layers else metric_label(metric, unit=True)
 
 
 def _columns(files: Sequence[tuple[str, Pyramid]], first: Pyramid | None = None) -> list[Column]:
@@ -211,7 +210,8 @@ def _know_study(known: Runs, folder: Path, files: Sequence[tuple[str, Pyramid]],
         wanted = sorted({cell[1:] for cell in cells.values()}, key=str)
         return [(f"{metric} {cell[0]} {cell[1]}", _opened(makers[False]().errors(*cell, metric=metric))) for cell in wanted]
 
-    known.pending = {METRICS[metric]: lambda metric=metric: compute(metric) for metric in ("kl", "top1")} if cells else {}
+    whole = [name for name in METRICS if not METRICS[name].layers] if cells else []
+    known.pending = {metric_label(name, unit=True): lambda name=name: compute(name) for name in whole}
 
 
 def _study(parameters: Mapping[str, Any], folder: Path, model: str | Path | None, own: Any, cached: bool) -> Any:

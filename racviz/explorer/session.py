@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import NotInStore, ParameterError, RacvizError, check, unknown
+from racviz.exceptions import NotInStore, ParameterError, RacvizError, check, unknown
 from racviz.explorer.at_token import at_token
 from racviz.explorer.columns import label_words
 from racviz.explorer.pyramid import DENSE

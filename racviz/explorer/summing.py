@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.explorer.columns import numbers
 from racviz.explorer.sums import save, sealed, write_sums
+from racviz.metrics import metric_of
 
 DENSE = "‖x dense‖"
 """The norm of the dense model's hidden state, by which an error becomes a relative one."""
@@ -82,7 +83,8 @@ def write_pyramid(
     if (position[prompt] >= t_in[row[prompt]]).any():
         raise DataError("errors must have the prompt's tokens of a problem before those of its thought.")
 
-    relative = "norm_dense" in columns and label.get("metric", "hidden") == "hidden"
+    metric = metric_of(label)
+    relative = "norm_dense" in columns and metric is not None and metric.layers
     names = [*sources, *([DENSE] if relative else [])]
     values = {name: numbers(columns, "norm_dense" if name == DENSE else f"e_{name}", np.float32) for name in names}
     usable = np.ones(len(position), dtype=bool)

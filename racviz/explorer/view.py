@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import ParameterError, check, unknown
+from racviz.exceptions import ParameterError, check, unknown
 from racviz.explorer.pyramid import UNUSABLE, Pyramid, levels, shifted
 
 ORDERS = ("given", "prompt length", "length", "mean ratio", "cluster", "difficulty", "accuracy")
