@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from racviz.cli import app
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.reports import parameter_table
 from racviz.reports.catalogue import update_page
 
