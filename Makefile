@@ -122,7 +122,7 @@ install-dev: venv ## Install racviz and what its development needs into .venv
 	  $(IN_VENV) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]' && \
 	  cat pyproject.toml constraints.txt > .venv/.installed && cp .venv/.installed .venv/.installed-dev; }
 
-install-docs: install
+install-docs: install ## Install what the documentation needs into .venv
 	@cat pyproject.toml constraints.txt | cmp -s - .venv/.installed-docs || { \
 	  $(IN_VENV) -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[docs]' && \
 	  cp .venv/.installed .venv/.installed-docs; }

@@ -62,7 +62,7 @@ def facade() -> dict[str, str]:
     """Name -> module of every name of the facade, from the table in racviz/__init__.py."""
     tree = ast.parse((ROOT / "racviz" / "__init__.py").read_text(encoding="utf-8"))
     tables = (node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "_HOMES")
-    return ast.literal_eval(next(tables))
+    return {name: module for module, names in ast.literal_eval(next(tables)).items() for name in names}
 
 
 def entry(name: str) -> str:
@@ -77,7 +77,7 @@ def entry(name: str) -> str:
 
 def methods(home: str, name: str) -> list[str] | None:
     """Public methods and properties of a class, whose docstring lists its fields; None for a function."""
-    place = ROOT / "racviz" / home
+    place = ROOT.joinpath("racviz", *home.split("."))
     for path in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.name == name:
@@ -101,7 +101,7 @@ def report_page(path: Path, executed: bool) -> str:
     """The page of a report: its executed HTML in a frame, else the notebook without outputs."""
     if executed:
         title = re.search(r"^# +(.+)$", cells_of(path)[0][1], re.MULTILINE)[1]
-        return f"# {title}\n\n{EXECUTED.format(name=path.stem, title=title)}"
+        return f"---\nhide: [toc]\n---\n# {title}\n\n{EXECUTED.format(name=path.stem, title=title)}"
     plain = not any("parameters" in tags for _, _, tags in cells_of(path))
     command = "make lab" if plain else f"racviz report {path.stem}"
     note = UNEXECUTED.format(command=command, where=" in JupyterLab" if plain else " and writes an executed page")

@@ -22,7 +22,7 @@ Row = tuple[Sequence[int], Sequence[int], str]
 
 @dataclass(frozen=True)
 class Material:
-    """The material that a source takes its sequences from."""
+    """Material that a source takes its sequences from."""
 
     loaded: Any
     """The model that is pruned, with its tokenizer."""

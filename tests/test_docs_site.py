@@ -19,8 +19,8 @@ FROM_ELSEWHERE = re.compile(
 
 def test_the_page_of_the_api_names_the_whole_facade():
     listed = re.findall(r"^::: rv\.(\w+)$", PAGE, re.MULTILINE)
-    assert len(set(listed)) == len(listed) and set(listed) == set(rv._HOMES)
-    assert all(f"`rv.{room}`" in PAGE for room in rv._ROOMS)
+    assert len(set(listed)) == len(listed) and set(listed) == set(rv._MODULE_OF)
+    assert all(f"`rv.{room}`" in PAGE for room in rv._MODULES)
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,16 @@ def test_the_site_has_a_page_for_every_notebook_and_name(site):
     for path in (ROOT / "notebooks" / "lessons").glob("*.ipynb"):
         assert (site / "lessons" / f"{path.stem}.html").is_file()
     api = (site / "api.html").read_text(encoding="utf-8")
-    for name in rv._HOMES:
+    for name in rv._MODULE_OF:
         assert re.search(rf'id="racviz\.[\w.]*{name}"', api), name
+
+
+def test_a_report_that_was_run_is_framed_and_one_that_was_not_says_so():
+    pytest.importorskip("mkdocs", reason="MkDocs is not installed (extra: docs)")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    notebook = ROOT / "notebooks" / "seeds.ipynb"
+    run, not_run = hooks.report_page(notebook, True), hooks.report_page(notebook, False)
+    assert '<iframe class="report" src="../executed/seeds.html"' in run and "```python" not in run
+    assert "Not executed" in not_run and "racviz report seeds" in not_run and "```python" in not_run

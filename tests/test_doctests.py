@@ -8,7 +8,7 @@ import racviz as rv
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(rv._HOMES))
+@pytest.mark.parametrize("name", sorted(rv._MODULE_OF))
 def test_the_example_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     named = getattr(rv, name)

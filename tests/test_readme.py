@@ -60,7 +60,7 @@ def test_the_readme_fits_on_a_screen():
 def test_every_command_that_is_named_exists(page):
     text = page.read_text(encoding="utf-8")
     commands = {name for name in typer.main.get_command(app).commands}
-    assert set(re.findall(r"`racviz (\w+)|^\s+!?racviz (\w+)", text, re.MULTILINE)) <= {
+    assert set(re.findall(r"`racviz (\w+)|^ +!?racviz (\w+)", text, re.MULTILINE)) <= {
         pair for name in commands for pair in ((name, ""), ("", name))
     }
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

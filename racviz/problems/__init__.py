@@ -108,7 +108,7 @@ def load_problems(
 
 
 def is_hub(name: str) -> bool:
-    """True for a name of a data set of the hub."""
+    """True if a name means a data set of the hub."""
     table = Table.parse(name, OPTIONS)
     return not table.is_file and not table.is_folder and (table.name in HUB or hub.is_id(table.name))
 

@@ -88,7 +88,7 @@ class ProblemSet(Sequence[Problem]):
     Examples
     --------
     >>> import racviz as rv
-    >>> two = (rv.Problem("a", "1 + 1?", answer="2"), rv.Problem("b", "1 + 2?", answer="3"))
+    >>> two = (rv.Problem("a", "1 + 1?"), rv.Problem("b", "1 + 2?"))
     >>> problems = rv.ProblemSet(two, "mine", "test")
     >>> len(problems), problems[:1][0].id
     (2, 'a')

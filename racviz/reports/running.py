@@ -62,7 +62,7 @@ def run_report(
     >>> import nbformat.v4 as nb
     >>> import racviz as rv
     >>> parameters = nb.new_code_cell("side = 2  # cm", metadata={"tags": ["parameters"]})
-    >>> kernel = {"kernelspec": {"name": "python3", "display_name": "Python"}}
+    >>> kernel = {"kernelspec": {"name": "python3", "display_name": "Python", "language": "python"}}
     >>> notebook = nb.new_notebook(cells=[parameters, nb.new_code_cell("side**2")], metadata=kernel)
     >>> _ = open("square.ipynb", "w").write(nb.writes(notebook))
     >>> rv.run_report("square.ipynb", {"side": 3}, progress=False).name
