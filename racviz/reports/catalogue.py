@@ -151,7 +151,7 @@ def parse_parameters(pairs: list[str], types: dict[str, str] | None = None) -> d
 
 
 def parameter_table() -> str:
-    """Markdown for the README: the reports, and all parameters with their defaults."""
+    """Markdown of the reports, and all parameters with their defaults."""
     from racviz.study.parameters import described
 
     reports, shared = list_reports(), described()

@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of `makes`: results of a study, or of its variants."""
 
     make: list[str]
-    """Of KINDS; an empty list prunes and measures nothing more."""
+    """Members of KINDS; an empty list prunes and measures nothing more."""
     sparsities: str = "all"
     """`all`, `first`, or a list parameter: those of the study's sparsities that it holds, all where it holds none."""
     vary: dict[str, str | list[Any]] = {}
