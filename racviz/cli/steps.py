@@ -135,8 +135,10 @@ def _generated(loaded: Any, chosen: Any, name: str, sampling: Any, rows: dict, o
     samples, cap = rows["samples"], sampling.max_new_tokens
     seconds = None
     if samples >= 1 and rows["batch_size"] >= 1:  # else generating reports it
-        seconds = generating_time(loaded, chosen, name, samples, cap, rows["batch_size"], rows["backend"])
-    work = f"{samples} of at most {cap:,} tokens for each of {len(chosen)} problems"
+        seconds = generating_time(
+            loaded, chosen, name, samples, cap, rows["batch_size"], rows["backend"]
+        )
+    work = f"{len(chosen)} problems × {samples}, up to {cap:,} new tokens each"
     begin("traces", work, seconds, out)
     return rv.generate_traces(loaded, chosen, sampling, store=Store.default(), **rows)
 
@@ -237,7 +239,7 @@ def evaluate(
     seconds = None
     if min(samples, batch_size) >= 1:  # else generating reports it
         seconds = generating_time(loaded, test, problems, samples, budget, batch_size, backend)
-    work = f"{samples} answers of at most {budget:,} tokens to each of {len(test)} problems"
+    work = f"{len(test)} problems × {samples}, up to {budget:,} new tokens each"
     begin("evaluate", work, seconds, out or "nothing but the cache (see --out)")
     result = rv.evaluate(loaded, test, sampling, store=Store.default(), **rows)
     if out:
