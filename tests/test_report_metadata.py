@@ -24,7 +24,8 @@ def mine(tmp_path):
             nbformat.v4.new_markdown_cell("# Is it mine?"),
             nbformat.v4.new_code_cell(CELL, metadata={"tags": ["parameters"]}),
         ]
-        made = nbformat.v4.new_notebook(cells=cells, metadata={} if metadata is None else {"racviz": metadata})
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        made = nbformat.v4.new_notebook(cells=cells, metadata=kernel if metadata is None else kernel | {"racviz": metadata})
         path = tmp_path / "own" / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
         nbformat.write(made, path)

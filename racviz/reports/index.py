@@ -10,6 +10,7 @@ from urllib.parse import quote
 from racviz.exceptions import RacvizError
 from racviz.printable import placeless, redacted, shown
 from racviz.reports.catalogue import order_of, read_notebook, subject_of, title_of
+from racviz.reports.saying import indexed
 from racviz.reports.thumbnail import thumbnail
 from racviz.store import explained, write_text
 from racviz.store.files import regular_file
@@ -167,7 +168,7 @@ def _card(entry: Entry) -> str:
         f'<h2><a href="{link}">{title}</a></h2>',
         f'<p class="faint">{" · ".join(_text(_plain(part)) for part in about if part)}</p>',
         f'<a class="picture" href="{link}">{entry.picture}</a>' if entry.picture else "",
-        f"<p>{_text(entry.said['finding'])}</p>" if entry.said.get("finding") else "",
+        f"<p>{indexed(_text(entry.said['finding']))}</p>" if entry.said.get("finding") else "",
         f'<dl class="numbers">{numbers}</dl>' if numbers else "",
         f'<p class="faint">{_text(entry.said["caveat"])}</p>' if entry.said.get("caveat") else "",
         f"<details><summary>parameters</summary><table>{rows}</table></details>" if rows else "",

@@ -23,7 +23,12 @@ def caveat(study: Any) -> str:
 
 def typeset(sentence: str) -> str:
     """HTML of a computed sentence: escaped, with e_t and r_t as symbols with an index."""
-    return re.sub(r"\b([er])_t\b", r"<var>\1<sub>t</sub></var>", html.escape(sentence))
+    return indexed(html.escape(sentence))
+
+
+def indexed(escaped: str) -> str:
+    """HTML with e_t and r_t as symbols with an index."""
+    return re.sub(r"\b([er])_t\b", r"<var>\1<sub>t</sub></var>", escaped)
 
 
 def say(*sentences: str) -> None:
