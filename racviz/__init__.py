@@ -25,32 +25,36 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "load_model": "models", "LoadedModel": "models", "load_problems": "problems", "Problem": "problems", "ProblemSet": "problems",
-    "Sampling": "generation", "generate_traces": "traces", "Traces": "traces", "Trace": "traces",
-    "calibration_set": "calibration", "CalibrationSet": "calibration", "prune": "pruning", "second_moments": "pruning",
-    "SecondMoments": "pruning", "reconstruction_errors": "reconstruction", "ReconstructionErrors": "reconstruction",
-    "layerwise_errors": "reconstruction", "evaluate": "evaluation", "Evaluation": "evaluation", "time_generation": "evaluation",
-    "import_traces": "interchange", "export_traces": "interchange", "to_dataset": "interchange", "load_texts": "texts",
-    "run_sweep": "sweep", "read_results": "results", "published": "paper",
-    "explore": "explorer", "Explorer": "explorer", "playground": "play",
-    "Study": "study", "run_report": "reports", "plan_report": "reports", "RacvizError": "errors",
-}  # fmt: skip
-_ROOMS = ("figures", "lessons", "prompting", "statistics", "reports", "store")
+    "models": ("LoadedModel", "load_model"),
+    "problems": ("Problem", "ProblemSet", "load_problems"),
+    "problems.texts": ("load_texts",),
+    "generation": ("Sampling",),
+    "traces": ("Trace", "Traces", "generate_traces"),
+    "interchange": ("export_traces", "import_traces", "to_dataset"),
+    "calibration": ("CalibrationSet", "calibration_set"),
+    "pruning": ("SecondMoments", "prune", "second_moments"),
+    "reconstruction": ("ReconstructionErrors", "layerwise_errors", "reconstruction_errors"),
+    "evaluation": ("Evaluation", "evaluate", "time_generation"),
+    "study": ("Study",),
+    "study.sweep": ("run_sweep",),
+    "results": ("read_results",),
+    "paper": ("published",),
+    "reports": ("plan_report", "run_report"),
+    "explorer": ("Explorer", "explore"),
+    "play": ("playground",),
+    "exceptions": ("RacvizError",),
+}
+"""The names of the facade by the module in which they live."""
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("figures", "lessons", "prompting", "reports", "statistics", "store")
 
-__all__ = [
-    "CalibrationSet", "Evaluation", "Explorer", "LoadedModel", "Problem", "ProblemSet", "RacvizError", "ReconstructionErrors", "Sampling",
-    "SecondMoments", "Study", "Trace", "Traces", "__version__", "calibration_set", "evaluate", "explore", "export_traces",
-    "figures", "generate_traces", "import_traces", "layerwise_errors", "lessons", "load_model", "load_problems", "load_texts",
-    "plan_report", "playground",
-    "prompting", "prune", "published", "read_results", "reconstruction_errors", "reports", "run_report", "run_sweep", "second_moments",
-    "statistics", "store", "time_generation", "to_dataset",
-]  # fmt: skip
+__all__ = sorted([*_MODULE_OF, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str):
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"racviz.{_HOMES[name]}"), name)
-    if name in _ROOMS:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"racviz.{_MODULE_OF[name]}"), name)
+    if name in _MODULES:
         return importlib.import_module(f"racviz.{name}")
     raise AttributeError(f"racviz has no {name!r}; it has {', '.join(__all__)}")
 

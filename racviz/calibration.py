@@ -5,23 +5,21 @@ Sequences hold no padding; each token carries its phase (0 prompt, 1 decode; gen
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from racviz.conformance import check_tokens
-from racviz.errors import DataError, NumericalError, ParameterError, check, unknown
+from racviz.exceptions import DataError, NumericalError, ParameterError, check
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.models.conformance import check_tokens
 from racviz.problems import Problem
-from racviz.schemas import CALIBRATION, CalibrationLabel, wrong
-from racviz.texts import generic_texts
+from racviz.sources import DECODE, SOURCES, Material
+from racviz.store.kinds import CALIBRATION, CalibrationLabel
+from racviz.store.schemas import wrong
 from racviz.traces import Traces, read_parquet, write_parquet
-
-SOURCES = ("generic", "prompt", "rac", "prompt-same-problems")
-PROMPT, DECODE = 0, 1
 
 
 @dataclass(frozen=True)
@@ -101,17 +99,15 @@ def calibration_set(
     Raises DataError where the source has fewer tokens (says how many; `allow_fewer=True` goes on, labelled; tokens are
     never repeated), or where the traces were made with another tokenizer.
     """
-    if source not in SOURCES:
-        raise unknown("source", source, SOURCES)
+    kind = SOURCES.named(source)
     check(not isinstance(texts, str), "texts", texts, "a list (or another iterable) of texts")
     check(isinstance(tokens, int) and tokens >= 1, "tokens", tokens, "an integer >= 1")
     check(isinstance(seed, int) and seed >= 0, "seed", seed, "an integer >= 0")
     check(1 <= sequence_length, "sequence_length", sequence_length, "an integer >= 1")
     sequence_length = min(sequence_length, loaded.context)
-    if packed and source == "generic":
-        rows = list(_packed(loaded, generic_texts() if texts is None else texts, sequence_length, tokens, seed))
-    else:
-        rows = list(_rows(source, loaded, traces, problems, texts, sequence_length))
+    material = Material(loaded, sequence_length, tokens, seed, texts, packed, problems, traces)
+    _check_material(source, kind.needs, material)
+    rows = list(kind.rows(material))
     order = np.random.default_rng(seed).permutation(len(rows))
     sequences, phases, used, left = [], [], {}, tokens
     for k in order:
@@ -127,10 +123,9 @@ def calibration_set(
     got = tokens - max(left, 0)
     if left > 0 and not allow_fewer:
         raise DataError(
-            f"the source {source!r} has {got} calibration tokens; tokens={tokens} asks for more. Give more {_supply(source)}, "
+            f"the source {source!r} has {got} calibration tokens; tokens={tokens} asks for more. Give more {SUPPLY[kind.needs]}, "
             f"lower tokens, or pass allow_fewer=True to go on with {got}."
         )
-    own = traces is not None and traces.model_fingerprint == loaded.fingerprint
     label = {
         "source": source,
         "tokens": got,
@@ -140,86 +135,32 @@ def calibration_set(
         "tokenizer": loaded.name,
         "vocabulary": loaded.vocabulary,
     }
-    if source in ("rac", "prompt-same-problems"):
+    if kind.needs == "traces":
+        own = traces.model_fingerprint == loaded.fingerprint
         label |= {"trace_source": traces.model, "on_policy": own, "t_max": traces.sampling.get("max_new_tokens")}
-    if source == "generic":
+    if kind.needs == "texts":
         label |= {"text": "packaged documentation text" if texts is None else "given texts", "packed": packed}
     return CalibrationSet(source, sequences, phases, [np.ones(len(s), dtype=np.float32) for s in sequences], tuple(used), label)
 
 
-def _supply(source: str) -> str:
-    return {"generic": "texts", "prompt": "problems"}.get(source, "traces (more problems, samples, or a larger t_max)")
+SUPPLY = {
+    "texts": "texts",
+    "problems": "problems",
+    "traces": "traces (more problems, samples, or a larger t_max)",
+}
+HAVE = {
+    "problems": "problems=…, for example load_problems('arithmetic', split='calibration')",
+    "traces": "traces=…, from generate_traces or Traces.load",
+}
 
 
-Row = tuple[Sequence[int], Sequence[int], str]
-"""Token ids, phases, and the content hash of the problem they come from ("" for generic text)."""
-
-
-def _rows(source, loaded, traces, problems, texts, window) -> Iterator[Row]:
-    if source == "generic":
-        yield from _windows(loaded, generic_texts() if texts is None else texts, window)
-    elif source == "prompt":
-        if problems is None:
-            raise ParameterError(
-                "source='prompt' needs problems=…, for example load_problems('arithmetic', split='calibration')"
-            )
-        for problem in problems:
-            ids = loaded.render(problem.text)
-            yield ids, [PROMPT] * len(ids), problem.content_hash
-    else:
-        if traces is None:
-            raise ParameterError(f"source={source!r} needs traces=…, from generate_traces or Traces.load")
-        if traces.tokenizer != tokenizer_fingerprint(loaded.tokenizer):
-            raise DataError(
-                f"the traces were made with another tokenizer (by {traces.model!r}) than that of {loaded.name!r}: their token "
-                "ids mean other text here. Generate traces with this model, or with one that shares its tokenizer."
-            )
-        seen = set()
-        for trace in traces:
-            if source == "rac":
-                phase = [PROMPT] * len(trace.prompt_ids) + [DECODE] * len(trace.output_ids)
-                yield [*trace.prompt_ids, *trace.output_ids], phase, trace.content_hash
-            elif trace.prompt_ids not in seen:
-                seen.add(trace.prompt_ids)
-                yield trace.prompt_ids, [PROMPT] * len(trace.prompt_ids), trace.content_hash
-
-
-def _windows(loaded: LoadedModel, texts: Iterable[str], window: int) -> Iterator[Row]:
-    """Each text cut into windows."""
-    first, body = _beginning(loaded, window)
-    for text in texts:
-        ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-        for start in range(0, len(ids), body):
-            piece = first + ids[start : start + body]
-            yield piece, [PROMPT] * len(piece), ""
-
-
-def _packed(loaded: LoadedModel, texts: Iterable[str], window: int, tokens: int, seed: int) -> Iterator[Row]:
-    """Texts one after the other in whole windows, until there are enough tokens; the last window may be short."""
-    first, body = _beginning(loaded, window)
-    if isinstance(texts, Sequence):
-        texts = [texts[k] for k in np.random.default_rng(seed).permutation(len(texts))]
-    end = [loaded.tokenizer.eos_token_id] if loaded.tokenizer.eos_token_id is not None else []
-    waiting: list[int] = []
-    left = tokens
-    for text in texts:
-        waiting += loaded.tokenizer(text, add_special_tokens=False)["input_ids"] + end
-        while len(waiting) >= body and left > 0:
-            piece, waiting = first + waiting[:body], waiting[body:]
-            left -= len(piece)
-            yield piece, [PROMPT] * len(piece), ""
-        if left <= 0:
-            return
-    if waiting:
-        yield first + waiting, [PROMPT] * (len(first) + len(waiting)), ""
-
-
-def _beginning(loaded: LoadedModel, window: int) -> tuple[list[int], int]:
-    """What a window begins with, as the model's prompts do: the beginning-of-sequence token or nothing; and the room after it."""
-    first = loaded.tokenizer.bos_token_id
-    begins = first is not None  # a model without a chat template was trained on texts that begin so
-    if begins and loaded.tokenizer.chat_template:
-        begins = loaded.render("x")[0] == first
-    body = window - int(begins)
-    check(body >= 1, "sequence_length", window, "at least 2: each window of text begins with the beginning-of-sequence token")
-    return [first] * begins, body
+def _check_material(source: str, needs: str, material: Material) -> None:
+    """Raise an error where the material that a source needs is missing, or was made with another tokenizer."""
+    if needs in HAVE and getattr(material, needs) is None:
+        raise ParameterError(f"source={source!r} needs {HAVE[needs]}")
+    traces, loaded = material.traces, material.loaded
+    if needs == "traces" and traces.tokenizer != tokenizer_fingerprint(loaded.tokenizer):
+        raise DataError(
+            f"the traces were made with another tokenizer (by {traces.model!r}) than that of {loaded.name!r}: their token "
+            "ids mean other text here. Generate traces with this model, or with one that shares its tokenizer."
+        )

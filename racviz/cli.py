@@ -7,7 +7,7 @@ import typer
 
 from racviz.cli_runs import cache, demo, explore, report, results, sweep
 from racviz.console import Commands, ready, told, writable
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.printable import message
 
 app = typer.Typer(
@@ -151,8 +151,9 @@ def prune(
     """Prune a model in one shot and save an ordinary Hugging Face checkpoint."""
     import racviz as rv
     from racviz.problems import is_hub
+    from racviz.problems.texts import load_texts
     from racviz.pruning import Pattern, Scope, solver_named
-    from racviz.texts import load_texts
+    from racviz.sources import SOURCES
 
     try:
         chosen = tuple(int(part) for part in thirds.split(","))
@@ -164,14 +165,15 @@ def prune(
         )
     writable(out, folder=True)
     solver_named(method), Scope(scope, chosen), Pattern.parse(pattern).resolve(sparsity)
-    if source in ("rac", "prompt-same-problems") and not traces:
+    needs = SOURCES.named(source).needs
+    if needs == "traces" and not traces:
         raise ParameterError(f"--source {source} needs --traces: a file that `racviz traces` wrote, or others' traces.")
     loaded = rv.load_model(model, device=device, dtype=dtype, thinking=thinking, trust_remote_code=trust_remote_code)
     few = max(256, tokens // 8) if is_hub(problems) else None  # of a hub's data set only what is needed is read
     given = {
         "traces": rv.import_traces(traces, loaded, tokens=_enough(tokens)) if traces else None,
         "texts": load_texts(texts, seed=seed) if texts else None,
-        "problems": rv.load_problems(problems, split="calibration", limit=few) if source == "prompt" else None,
+        "problems": rv.load_problems(problems, split="calibration", limit=few) if needs == "problems" else None,
     }  # fmt: skip
     calibration = rv.calibration_set(source, loaded, **given, tokens=tokens, sequence_length=sequence_length, seed=seed,
                                      packed=bool(texts), allow_fewer=allow_fewer)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from racviz.errors import ParameterError, RacvizError
+from racviz.exceptions import ParameterError, RacvizError
 from racviz.printable import message, shown
 
 
@@ -75,7 +75,7 @@ def sweep(
     list_: Annotated[bool, typer.Option("--list", help="List the cells and run nothing.")] = False,
 ) -> None:
     """Evaluate every cell of a grid; results.csv in the run's folder grows cell by cell, and the same command goes on from there."""
-    from racviz.sweep import cell_names, run_sweep, studies_of
+    from racviz.study.sweep import cell_names, run_sweep, studies_of
 
     if list_:
         print("\n".join(map(shown, cell_names(studies_of(grid)))))
@@ -167,8 +167,8 @@ def cache(
     ] = None,
 ) -> None:
     """Show or clean the cache of finished steps."""
-    from racviz.drafts import size_of
     from racviz.store import Store
+    from racviz.store.drafts import size_of
 
     store = Store.default()
     if prune:

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from typer.core import TyperGroup
 
-from racviz.errors import RacvizError, StorageError
+from racviz.exceptions import RacvizError, StorageError
 from racviz.processes import Terminated, terminable
 
 

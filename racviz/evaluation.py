@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import ParameterError, check
+from racviz.exceptions import ParameterError, check
 from racviz.generation import Opened, Sampling, opened
 from racviz.grading import Limits, grade_all, refuse_ungradable
 from racviz.models import LoadedModel
@@ -19,9 +19,9 @@ from racviz.problems import Problem
 from racviz.progress import progress_bar
 from racviz.prompting import answer_text, thought_length
 from racviz.reconstruction import refuse_overlap
-from racviz.schemas import EVALUATION, EvaluationLabel
 from racviz.statistics import pass_at_k, standard_error
 from racviz.store import Store
+from racviz.store.kinds import EVALUATION, EvaluationLabel
 from racviz.traces import generate_traces, read_parquet, write_parquet
 
 

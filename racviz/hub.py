@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 REASONERS = (
@@ -37,7 +37,7 @@ def snapshot(name: str, revision: str | None = None, code: bool = False, weights
 
     wanted = CHECKPOINT_FILES[0 if weights else 1 :] + ["*.py"] * code
     instead = "Pass a local folder or one of the embedded models (tiny-reasoner, …)"
-    with explained(f"model {name!r}, which is no folder here,", name, "model", instead, REASONERS):
+    with explained(f"model {name!r}, which is not a folder here,", name, "model", instead, REASONERS):
         folder = Path(
             snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*", "consolidated*"])
         )

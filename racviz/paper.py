@@ -1,6 +1,6 @@
 """What the paper prints (data/paper/*.csv): for columns and curves that are called published, and for nothing else."""
 
-from racviz.errors import unknown
+from racviz.exceptions import unknown
 from racviz.store import resource
 
 

@@ -4,7 +4,6 @@ The tokenwise error is the paper's, of Figure 2: e_t = ‖x_dense,t − x_pruned
 teacher-forced sequence (prompt + the dense model's greedy output); the ratio is r_t = e_t(numerator) / e_t(denominator).
 """
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,21 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from racviz.architecture import length_switch
-from racviz.calibration import DECODE, PROMPT, CalibrationSet
-from racviz.conformance import check_length, check_right_padding, check_tokens, pad_id
-from racviz.errors import DataError, NumericalError, OverlapError, ParameterError, check, unknown
+from racviz.calibration import CalibrationSet
+from racviz.exceptions import DataError, NumericalError, OverlapError, ParameterError, check, unknown
+from racviz.metrics import METRICS, Metric
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.models.architecture import length_switch
+from racviz.models.conformance import check_length, check_right_padding, check_tokens, pad_id
+from racviz.processes.threads import sized_threads
 from racviz.progress import progress_bar
 from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
 from racviz.pruning.linear import relative_error
 from racviz.pruning.moments import moments_by_block
 from racviz.pruning.stream import batch_tokens_on, batches_by_length
-from racviz.schemas import ERRORS, ErrorsLabel
-from racviz.threads import sized_threads
+from racviz.sources import DECODE, PROMPT
+from racviz.store.kinds import ERRORS, ErrorsLabel
 from racviz.traces import Trace, Traces, read_parquet, write_parquet
-
-METRICS = ("hidden", "kl", "top1")
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ def reconstruction_errors(
     Raises OverlapError for a rollout whose problem calibrated a model, DataError for rollouts of another tokenizer or longer than
     the context, NumericalError where a hidden state is not finite.
     """
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
+    kind = METRICS.named(metric)
     if not pruned:
         raise ParameterError("pruned must hold at least one model: {'rac': model, …}")
     depth = len(decoder_blocks(dense.model)[1])
@@ -124,11 +122,11 @@ def reconstruction_errors(
             labels |= {name: models[name].provenance for name in models}
             for rows in batches:
                 ids, mask = _padded([rollouts[k] for k in rows], dense)
-                reference = _states(dense, ids, metric, layer)
+                reference = _states(kind, dense, ids, layer)
                 columns = {"norm_dense": reference.float().norm(dim=-1)}  # [B, T]
                 for name in models:
-                    states = _states(models[name], ids.to(models[name].device), metric, layer)
-                    columns[f"e_{name}"] = _distance(reference, states, metric)
+                    states = _states(kind, models[name], ids.to(models[name].device), layer)
+                    columns[f"e_{name}"] = kind.distance(reference, states.to(reference.device))
                 for row, k in enumerate(rows):
                     pieces[k] |= {name: values[row, mask[row]].double().cpu().numpy() for name, values in columns.items()}
                     _finite(pieces[k], rollouts[k])
@@ -187,43 +185,8 @@ def _padded(traces: list[Trace], loaded: LoadedModel) -> tuple[torch.Tensor, tor
 
 
 @torch.inference_mode()
-def _states(loaded: LoadedModel, ids: torch.Tensor, metric: str, layer: str | int) -> torch.Tensor:
-    """`[B, T, d]` hidden states, `[B, T, V]` log-probabilities for `kl`, `[B, T, 1]` the most likely next tokens for `top1`."""
-    model = loaded.model
-    if metric == "top1":
-        return model(input_ids=ids, use_cache=False).logits.argmax(-1, keepdim=True)
-    if metric == "kl":
-        return torch.log_softmax(model(input_ids=ids, use_cache=False).logits.float(), -1)
-    if layer == "final":
-        return model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    caught: list[torch.Tensor] = []
-    _, blocks = decoder_blocks(model)
-
-    def catch(module, args, out):
-        caught.append(out[0] if isinstance(out, tuple) else out)
-        raise _Caught  # the blocks above are not needed
-
-    handle = blocks[-1 if layer == "last" else int(layer)].register_forward_hook(catch)
-    try:
-        with contextlib.suppress(_Caught):
-            model.base_model(input_ids=ids, use_cache=False)
-    finally:
-        handle.remove()
-    return caught[0]
-
-
-class _Caught(Exception):
-    """Ends a forward pass at the block that was wanted."""
-
-
-def _distance(reference: torch.Tensor, other: torch.Tensor, metric: str) -> torch.Tensor:
-    """`[B, T]`: the norm of the difference, the Kullback-Leibler divergence from the dense model in nats, or 1 for another token."""
-    other = other.to(reference.device)
-    if metric == "top1":
-        return (reference != other).squeeze(-1).float()
-    if metric == "kl":
-        return (reference.exp() * (reference - other)).sum(-1).clamp(min=0)
-    return (reference.float() - other.float()).norm(dim=-1)
+def _states(metric: Metric, loaded: LoadedModel, ids: torch.Tensor, layer: str | int) -> torch.Tensor:
+    return metric.states(loaded.model, ids, layer)
 
 
 def _finite(columns: dict[str, np.ndarray], trace: Trace) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import DataError, check, unknown
+from racviz.exceptions import DataError, check, unknown
 from racviz.printable import cell, redacted, shown
 from racviz.store import regular_file
 from racviz.study import RESULT_COLUMNS
-from racviz.sweep import Book
+from racviz.study.sweep import Book
 
 
 def read_results(folder: str | Path):

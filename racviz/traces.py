@@ -10,21 +10,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from racviz.conformance import check_tokens
-from racviz.drafts import remove
-from racviz.errors import DamagedArtefact, DataError, RacvizError, check
+from racviz.exceptions import DamagedArtefact, DataError, RacvizError, check
 from racviz.generation import Completion, Opened, Request, Sampling, backend_key, generate, opened
-from racviz.locks import share
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.models.conformance import check_tokens
 from racviz.printable import placeless
 from racviz.problems import Problem, ProblemSet
 from racviz.progress import progress_bar
-from racviz.schemas import (
-    COMPLETIONS,
-    TRACES,
-    Column,
-    JournalRow,
-    TracesLabel,
+from racviz.store import Store, atomic, explained, is_regular, key_of, regular_file
+from racviz.store.drafts import remove
+from racviz.store.kinds import COMPLETIONS, TRACES, JournalRow, TracesLabel
+from racviz.store.locks import share
+from racviz.store.schemas import (
+    ANY_COLUMNS,
+    Columns,
     check_table,
     checked,
     checked_label,
@@ -32,7 +31,6 @@ from racviz.schemas import (
     readable_columns,
     shortened,
 )
-from racviz.store import Store, atomic, explained, is_regular, key_of, regular_file
 
 if TYPE_CHECKING:
     from racviz.interchange.summary import ImportSummary
@@ -122,7 +120,7 @@ def write_parquet(path: Path, frame, meta: dict[str, Any]) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_parquet(path: Path, columns: tuple[Column, ...] = (), label: Any = dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def read_parquet(path: Path, columns: Columns = ANY_COLUMNS, label: Any = dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """A frame and its labels. Raises DataError for a file that is missing, no parquet, or not what the schemas of its columns and its
     label say."""
     import pyarrow as pa
@@ -192,7 +190,7 @@ def complete(
         opened(loaded, backend) as running,
         progress_bar(total=len(requests), desc="generate", unit="row", shown=progress) as bar,
     ):
-        size = batch_size if running.backend is None else max(1, len(requests))
+        size = batch_size if running.by_batch else max(1, len(requests))
         order = sorted(
             range(len(requests)), key=lambda k: -len(requests[k].prompt_ids)
         )  # rows of about one length, longest first
@@ -205,7 +203,7 @@ def complete(
                 "backend": backend_key(running.name),
                 "requests": [asdict(r) for r in batch],
             }
-            journal = Journal(store, parts if running.backend is not None else None, loaded)
+            journal = Journal(store, None if running.by_batch else parts, loaded)
 
             def run(batch=batch, journal=journal) -> list[Completion]:
                 with journal:

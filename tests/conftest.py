@@ -6,7 +6,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: not
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side take a thread each, and so do those that they start
     os.environ["OMP_NUM_THREADS"] = os.environ["RACVIZ_PROCESSES"] = "1"
 
-import collections
 import signal
 import sys
 
@@ -19,6 +18,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it
 
 hypothesis.settings.register_profile("racviz", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("racviz")
+
+
+LONGEST = ("test_notebooks", "test_vllm", "test_lessons", "test_claims", "test_lessons_lab", "test_sweep", "test_plan", "test_lab",
+           "test_exported", "test_study", "test_server", "test_reports", "test_smollm2", "test_tiny", "test_models")  # fmt: skip
+"""Files by the time they take, longest first: one that began last would leave the other processes idle."""
 
 
 def pytest_addoption(parser):
@@ -35,9 +39,8 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if (item.get_closest_marker("serial") is not None) == parallel]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
-    if parallel:
-        slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: -slow[item.path])  # a stable sort: a file's tests stay together, in their order
+    if parallel:  # a stable sort: a file's tests stay together, in their order
+        items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_ignore_collect(collection_path, config):

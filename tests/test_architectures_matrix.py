@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 import racviz as rv
 from racviz.calibration import CalibrationSet
-from racviz.errors import RacvizError
+from racviz.exceptions import RacvizError
 from racviz.generation import Request, Sampling, generate
 from racviz.pruning import second_moments
 from racviz.pruning.blocks import decoder_blocks, is_linear

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.grading import grade_all
 from racviz.problems import load_problems
 

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz.calibration import DECODE, PROMPT, SOURCES, CalibrationSet, calibration_set
-from racviz.errors import DataError, NumericalError, ParameterError
+from racviz.calibration import CalibrationSet, calibration_set
+from racviz.exceptions import DataError, NumericalError, ParameterError
 from racviz.models import tokenizer_fingerprint
 from racviz.problems import Problem, load_problems
+from racviz.problems.texts import generic_texts, load_texts
 from racviz.prompting import render_prompt
-from racviz.texts import generic_texts, load_texts
+from racviz.sources import DECODE, PROMPT, SOURCES
 from racviz.traces import Trace, Traces
 
 TEXTS = ["A statement is executed. " * 30, "", "An expression is evaluated: 1 + 2. " * 20, "漢字 🙂", "x"]

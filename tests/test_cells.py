@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from racviz.errors import DataError, ParameterError
 from racviz.evaluation import Evaluation
+from racviz.exceptions import DataError, ParameterError
 from racviz.statistics import (
     accuracy_table,
     best_of,

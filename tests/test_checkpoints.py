@@ -12,7 +12,7 @@ from transformers import BertConfig, BertLMHeadModel, T5Config, T5ForConditional
 
 import racviz as rv
 from racviz.calibration import calibration_set
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.generation import Request, Sampling, generate
 from racviz.models import load_model
 from racviz.problems import Problem, load_problems

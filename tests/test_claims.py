@@ -32,16 +32,16 @@ def study(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("claims")
     return rv.Study(
-        problems=32, sources=("prompt", "rac"), sparsities=(0.5, CLAIMED_AT), calibration_tokens=16_384, run=str(folder / "run"), store=Store(folder / "cache"),
-        progress=False,
+        problems=24, sources=("prompt", "rac"), sparsities=(0.5, CLAIMED_AT), calibration_tokens=16_384,
+        run=str(folder / "run"), store=Store(folder / "cache"), progress=False,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "domain"), [(name, domain) for name, promised in PROMISED.items() for domain in promised])
 def test_the_model_card_tells_the_truth(name, domain):
-    """Accuracy and lengths on the first 48 test problems, against the card's figures on all 500."""
+    """Accuracy and lengths on the first 32 test problems, against the card's figures on all 500."""
     card = json.loads(resource(f"data/models/{name}/figures.json").read_text())[domain]
-    frame = rv.evaluate(rv.load_model(name), rv.load_problems(domain, limit=48), rv.Sampling(1024), progress=False).frame
+    frame = rv.evaluate(rv.load_model(name), rv.load_problems(domain, limit=32), rv.Sampling(1024), progress=False).frame
     stated = card["accuracy"]
     assert abs(frame.correct.mean() - stated) < 3.5 * np.sqrt(max(stated * (1 - stated), 0.01) / len(frame))
     assert frame.output_tokens.median() == pytest.approx(card["median_decode"], rel=0.3)

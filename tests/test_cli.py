@@ -12,7 +12,7 @@ import pytest
 
 import racviz as rv
 from racviz import cli
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.processes import this_process
 from racviz.reports import parse_parameters
 from racviz.store import Store

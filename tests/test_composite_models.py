@@ -8,7 +8,7 @@ import transformers
 
 import racviz as rv
 from racviz.calibration import calibration_set
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.generation import Request, Sampling, generate
 from racviz.models import load_model
 from racviz.problems import load_problems

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz import drafts as room
-from racviz.drafts import Draft, draft_name, drafts, reclaim, remove, size_of
 from racviz.processes import Owner, host_token, start_token, this_process
+from racviz.store import drafts as room
+from racviz.store.drafts import Draft, draft_name, drafts_in, reclaim, remove, size_of
 
 DAY = 86_400
 
@@ -58,7 +58,7 @@ def test_a_draft_is_read_back_from_its_name_which_every_file_system_takes(name):
 )
 def test_other_names_are_no_drafts(tmp_path, name):
     put(tmp_path, name, days=1000)
-    assert drafts(tmp_path) == [] and reclaim(tmp_path) == 0 and (tmp_path / name).exists()
+    assert drafts_in(tmp_path) == [] and reclaim(tmp_path) == 0 and (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -119,7 +119,7 @@ def test_links_are_removed_and_what_they_lead_to_is_not(tmp_path):
 
 def test_a_folder_that_is_not_there_or_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    assert drafts(tmp_path / "absent") == drafts(tmp_path / "file") == [] and reclaim(tmp_path / "absent") == 0
+    assert drafts_in(tmp_path / "absent") == drafts_in(tmp_path / "file") == [] and reclaim(tmp_path / "absent") == 0
     assert room.newest(tmp_path / "absent") == 0 and remove(tmp_path / "absent", missing_ok=True) == 0
 
 

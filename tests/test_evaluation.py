@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racviz import evaluation as room
-from racviz.errors import DataError, OverlapError, ParameterError
 from racviz.evaluation import Evaluation, evaluate, time_generation
+from racviz.exceptions import DataError, OverlapError, ParameterError
 from racviz.generation import Sampling
 from racviz.models import tokenizer_fingerprint
 from racviz.problems import Problem, load_problems

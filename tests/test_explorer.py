@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import racviz as rv
-from racviz.errors import DataError, ParameterError, StorageError
+from racviz.exceptions import DataError, ParameterError, StorageError
 from racviz.explorer import Session
 from racviz.explorer.at_token import at_token
 from racviz.explorer.columns import columns_of

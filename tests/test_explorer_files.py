@@ -12,7 +12,7 @@ import pytest
 from test_explorer import asked, dense, frame_of
 
 import racviz as rv
-from racviz.errors import DataError, RacvizError
+from racviz.exceptions import DataError, RacvizError
 from racviz.explorer.checksums import BLOCK, Checked, Damaged, checksums, sealed, unsealed
 from racviz.explorer.pyramid import open_pyramid
 from racviz.reconstruction import ReconstructionErrors

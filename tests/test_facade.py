@@ -19,7 +19,7 @@ def fresh(script: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["racviz", "racviz.store", "racviz.problems", "racviz.errors", "racviz.cli"])
+@pytest.mark.parametrize("module", ["racviz", "racviz.store", "racviz.problems", "racviz.exceptions", "racviz.cli"])
 def test_importing_loads_nothing_heavy(module):
     allowed = {"racviz.cli": {"typer"}}.get(module, set())
     loaded = fresh(f"import sys, {module}; print(*sorted(m for m in {HEAVY!r} if m in sys.modules))").split()
@@ -40,8 +40,11 @@ def test_every_name_is_there():
             assert value.__name__ == name and (value.__doc__ or "").strip(), f"{name} needs a docstring"
 
 
-def test_every_home_is_exported():
-    assert set(rv._HOMES) | set(rv._ROOMS) | {"__version__"} == set(rv.__all__)
+def test_the_former_name_of_a_module_warns():
+    import racviz.errors
+
+    with pytest.warns(DeprecationWarning, match="racviz.exceptions"):
+        assert racviz.errors.DataError is racviz.exceptions.DataError
 
 
 def test_what_the_design_calls_is_there():

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from racviz import figures
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.figures.heatmap import colour_limit, times, visible
 from racviz.figures.theme import GREY, RATIO_SCALE, SOURCES, caption, source_colour
 from racviz.figures.tokens import ratio_colour

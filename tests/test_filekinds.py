@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.problems import load_problems
-from racviz.tables import file_rows
-from racviz.texts import load_texts
+from racviz.problems.tables import file_rows
+from racviz.problems.texts import load_texts
 
 ROWS = [{"problem": "1 + 1?", "answer": "2"}, {"problem": 'say "a",\nthen; é 漢\u2028', "answer": "a | b\tc"}]
 PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from racviz.errors import DataError, GradingError, StorageError
-from racviz.files import (
+from racviz.exceptions import DataError, GradingError, StorageError
+from racviz.store.files import (
     atomic,
     atomic_files,
     explained,

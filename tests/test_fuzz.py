@@ -21,20 +21,20 @@ from safetensors.torch import save_file
 
 import racviz as rv
 from racviz.calibration import CalibrationSet
-from racviz.errors import DataError, RacvizError
 from racviz.evaluation import Evaluation
+from racviz.exceptions import DataError, RacvizError
+from racviz.explorer.checksums import sealed
 from racviz.explorer.columns import read_columns
 from racviz.explorer.pyramid import open_pyramid
-from racviz.explorer.checksums import sealed
 from racviz.models import provenance_of
 from racviz.pruning.moments import Moment, SecondMoments
 from racviz.pruning.workspace import Workspace
 from racviz.reconstruction import ReconstructionErrors
 from racviz.results import read_results
-from racviz.schemas import SHOWN
 from racviz.store import Store
+from racviz.store.schemas import SHOWN
 from racviz.study import RESULT_COLUMNS
-from racviz.sweep import Book, studies_of
+from racviz.study.sweep import Book, studies_of
 from racviz.traces import Journal, Trace, Traces, write_parquet
 
 EXAMPLES = int(os.environ.get("RACVIZ_FUZZ_EXAMPLES", "40"))

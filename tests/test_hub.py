@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.models import load_model
 from racviz.problems import HUB, load_problems
+from racviz.problems.texts import load_texts
 from racviz.store import resource
-from racviz.texts import load_texts
 
 HERE = Path(__file__).parent
 pytest.importorskip("datasets", reason="datasets is not installed (extra: hub)")
@@ -80,7 +80,7 @@ def ask(hub, tmp_path_factory):
 
     def run(*expressions: str, **environment: str) -> list[str]:
         code = (
-            "import itertools, json, racviz as rv\nfrom racviz.texts import load_texts\nsaid = []\n"
+            "import itertools, json, racviz as rv\nfrom racviz.problems.texts import load_texts\nsaid = []\n"
             f"for expression in {expressions!r}:\n"
             "    try: said.append(str(eval(expression)))\n"
             "    except rv.RacvizError as error: said.append(f'{type(error).__name__}: {error}')\n"

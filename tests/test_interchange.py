@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import racviz as rv
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.interchange import export_traces, import_traces, is_traces, to_dataset
 from racviz.problems import BOXED, Problem
 from racviz.traces import Trace, Traces

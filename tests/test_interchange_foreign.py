@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange import import_traces
 from racviz.problems import Problem
 

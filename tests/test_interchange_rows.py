@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import racviz as rv
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.interchange import import_traces, is_traces
 from racviz.interchange.summary import Allowed
 from racviz.problems import Problem

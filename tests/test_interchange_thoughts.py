@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange import import_traces
 from racviz.interchange.thoughts import named_thought
 from racviz.prompting import PLAIN, thinking_format

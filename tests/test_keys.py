@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.grading import grade_all, refuse_ungradable
 from racviz.grading.showing import key_lines
-from racviz.keys import key_text
 from racviz.problems import Problem, load_problems
+from racviz.problems.keys import key_text
 
 PROMPTS = ("problem", "question", "prompt", "input", "question_content")
 ANSWERS = ("answer", "final_answer", "expected_answer", "ground_truth", "solution")

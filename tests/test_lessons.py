@@ -13,7 +13,7 @@ import torch
 
 import racviz as rv
 from racviz import lessons
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.lessons import leaderboard
 from racviz.lessons.leaderboard import BASELINE, Leaderboard, check_solver, standings
 from racviz.lessons.quiz import quiz_widget
@@ -470,23 +470,23 @@ class TestAsCommitted:
 @pytest.mark.slow
 @pytest.mark.parametrize("lesson", sorted(SMALL))
 def test_both_editions_run_from_top_to_bottom(lesson, tmp_path, monkeypatch):
-    """With few tokens and short budgets, so that nothing is asked of the figures; the second edition finds the first one's cache."""
+    """With few tokens and short budgets, so that nothing is asked of the figures; one kernel, the students' edition first.
+
+    The second edition finds the first one's cache, and sets every name anew.
+    """
     monkeypatch.setenv("RACVIZ_CACHE", str(tmp_path / "cache"))
     whole = resource("notebooks/lessons")
     student_edition(whole, tmp_path / "student")
-    with Kernels(2, progress=False) as kernels:
-        solved, open_ = (verdicts_of(folder / f"{lesson}.ipynb", tmp_path, kernels) for folder in (whole, tmp_path / "student"))
+    with Kernels(1, progress=False) as kernels, kernels.one() as kernel:
+        open_, solved = (verdicts_of(folder / f"{lesson}.ipynb", tmp_path, kernel) for folder in (tmp_path / "student", whole))
     assert len(solved) == len(open_) >= 3
     assert all("ot answered yet" in words for words in open_)
     assert all(words and "ot answered yet" not in words for words in solved)
 
 
-def verdicts_of(notebook, folder, kernels) -> list[str]:
+def verdicts_of(notebook, folder, kernel) -> list[str]:
     """Run a lesson; returns the outputs of its checks."""
-    with kernels.one() as kernel:
-        done = papermill.execute_notebook(
-            notebook, folder / "done.ipynb", parameters=SMALL[notebook.stem], cwd=folder, progress_bar=False,
-            kernel_name="python3", km=kernel,
-        )  # fmt: skip
+    how = dict(cwd=folder, progress_bar=False, kernel_name="python3", km=kernel)
+    done = papermill.execute_notebook(notebook, folder / "done.ipynb", parameters=SMALL[notebook.stem], **how)
     checks = [each for each in done.cells if "check" in each.metadata.get("tags", [])]
     return ["".join(output.data.get("text/plain", "") for output in each.outputs if "data" in output) for each in checks]

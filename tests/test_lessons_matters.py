@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz.errors import DataError, NumericalError, ParameterError
+from racviz.exceptions import DataError, NumericalError, ParameterError
 from racviz.lessons import matters
 from racviz.pruning.linear import relative_error
 from racviz.traces import Trace, Traces

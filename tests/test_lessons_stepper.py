@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from racviz.errors import NumericalError, ParameterError
+from racviz.exceptions import NumericalError, ParameterError
 from racviz.lessons.matters import correlated_inputs, error_of
 from racviz.lessons.stepper import slider_figure, sparsegpt_steps, step_figure, step_words, stepper
 from racviz.pruning.inputs import LinearInputs

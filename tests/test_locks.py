@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from racviz.errors import StorageError
-from racviz.locks import alone, in_use, share
+from racviz.exceptions import StorageError
+from racviz.store.locks import alone, in_use, share
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from racviz.locks import alone
+from racviz.store.locks import alone
 with alone(Path(sys.argv[1]), "prune"):
     print("held", flush=True)
     time.sleep(60)

@@ -8,10 +8,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
 
 import racviz as rv
-from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.generation import Request, Sampling, generate
+from racviz.models.architecture import length_switch
 from racviz.problems import Problem
 from racviz.pruning import second_moments
 from racviz.pruning.blocks import decoder_blocks

@@ -9,7 +9,7 @@ import pytest
 from test_explorer import frame_of
 
 import racviz as rv
-from racviz.errors import RacvizError
+from racviz.exceptions import RacvizError
 from racviz.explorer.manifests import is_embedded, read_manifest, refusals
 from racviz.explorer.opening import open_catalogue
 from racviz.explorer.session import Session

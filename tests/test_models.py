@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from racviz import models as room
 from racviz.calibration import calibration_set
-from racviz.errors import DataError, NumericalError, ParameterError, StorageError
+from racviz.exceptions import DataError, NumericalError, ParameterError, StorageError
 from racviz.generation import Sampling
-from racviz.models import EMBEDDED, load_model, tokenizer_fingerprint
+from racviz.models import load_model, tokenizer_fingerprint
+from racviz.models.formats import EMBEDDED
 from racviz.problems import load_problems
 from racviz.prompting import PLAIN, ThinkingFormat, render_prompt
 from racviz.pruning import prune
@@ -65,7 +66,7 @@ def test_unknown_names_are_answered_with_the_nearest(name, near):
 
 @pytest.mark.parametrize("name", ["./absent", "/absent/folder", "a/b/c", "back\\slash"])
 def test_paths_that_are_no_folder(name):
-    with pytest.raises(ParameterError, match=f"{re.escape(repr(name))} is no folder here"):
+    with pytest.raises(ParameterError, match=f"{re.escape(repr(name))} is not a folder here"):
         load_model(name)
 
 
@@ -73,7 +74,9 @@ def test_a_hub_id_without_a_network():
     with pytest.raises(DataError) as caught:
         load_model("nobody/no-such-model")
     message = str(caught.value)
-    assert "'nobody/no-such-model', which is no folder here, could not be had from the hub" in message and "\n" not in message
+    assert (
+        "'nobody/no-such-model', which is not a folder here, could not be had from the hub" in message and "\n" not in message
+    )
     assert "no network" in message and "Pass a local folder" in message and "tiny-reasoner" in message
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import racviz as rv
 from racviz import figures
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 
 SOURCES = ("dense", "prompt", "rac")
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import racviz as rv
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.paper import printed_model
 from racviz.statistics import beside_published, published_sentence
 

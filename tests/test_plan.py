@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import racviz as rv
 from racviz.cli import app
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.generation.cost import Rows, errors_seconds, generation_seconds
 from racviz.models import load_model
 from racviz.pruning.cost import Machine, Shapes, expected_cost

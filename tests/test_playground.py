@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz.errors import DataError, GradingError, ParameterError
+from racviz.exceptions import DataError, GradingError, ParameterError
 from racviz.play import answers as answers_module
 from racviz.play import playground, showing
 from racviz.play.answers import Answer, Answers, answers_of, pair_of

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racviz import errors
-from racviz.errors import DataError, RacvizError, StorageError
+from racviz.exceptions import DataError, RacvizError, StorageError
 from racviz.grading.sandbox import SandboxError
 from racviz.printable import cell, message, redacted, shown
 from racviz.reports.running import ReportError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.problems import DOMAINS, Problem, ProblemSet, generated, load_problems, read_jsonl
 from racviz.store import resource
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.prompting import (
     PLAIN,
     ThinkingFormat,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz.errors import DataError, NumericalError, OverlapError, ParameterError
+from racviz.exceptions import DataError, NumericalError, OverlapError, ParameterError
 from racviz.models import tokenizer_fingerprint
 from racviz.pruning.blocks import decoder_blocks
 from racviz.reconstruction import rollouts_as_calibration

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from racviz import reports
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.processes import host_token
 
 HEADING = "# A *small* report\n\nWhat it is for."

@@ -9,13 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from racviz.cli import app
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.results import latex_table, read_results
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study
+from racviz.study.sweep import run_sweep
 from racviz.study.timing import time_cells
 from racviz.study.variants import vary
-from racviz.sweep import run_sweep
 
 SMALL = dict(
     sources=["prompt", "rac"], calibration_tokens=800, t_max=24, budget=12, problems=4, batch_size=32, sparsities=[0.5], method="wanda",

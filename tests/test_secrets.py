@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 import racviz as rv
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.explorer.manifests import is_embedded
-from racviz.models import EMBEDDED, SMOLLM2
+from racviz.models.formats import EMBEDDED, SMOLLM2
 from racviz.printable import RESERVED, placeless, redacted
 from racviz.results import latex_table, printable_table
 from racviz.study.parameters import parameter_names, refuse_secret, tell_apart

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz import smollm2
-from racviz.errors import DataError
+from racviz.exceptions import DataError
+from racviz.models import smollm2
 from racviz.store import Store
 
 try:

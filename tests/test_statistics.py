@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from racviz import statistics as st
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 
 def errors_frame(prompt: float = 0.7, decode: float = 2.0, problems: int = 30, seed: int = 0) -> pd.DataFrame:

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racviz import store as room
-from racviz.errors import DamagedArtefact, ParameterError, RacvizError, StorageError
+from racviz.exceptions import DamagedArtefact, ParameterError, RacvizError, StorageError
 from racviz.generation import Sampling
-from racviz.locks import share
 from racviz.store import Store, atomic, atomic_files, canonical, explained, key_of, resource, write_text
+from racviz.store.locks import share
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.generation import Sampling
 from racviz.problems import load_problems
 from racviz.store import Store
@@ -79,7 +79,7 @@ GREEDY = Sampling(20, temperature=0.0)
 KILLS = {
     "in the second batch of the traces": ("racviz.generation.hf.choose", TRACING, 30),
     "while the first artefact is checked": ("racviz.store.hash_file", None, 1),
-    "while traces are written": ("racviz.files.settle", None, 3),
+    "while traces are written": ("racviz.store.files.settle", None, 3),
     "in the rollouts": ("racviz.generation.hf.choose", GREEDY, 9),
     "in the moments": ("racviz.pruning.moments._accumulate", None, 7),
     "while the second model is pruned": ("racviz.pruning.driver.prune_linear", None, 20),
@@ -301,7 +301,7 @@ def test_problems_and_texts_from_files(tiny_folder, tmp_path):
 
 
 def test_a_problem_that_calibrated_is_refused_as_a_test_problem(tiny_folder, tmp_path):
-    from racviz.errors import OverlapError
+    from racviz.exceptions import OverlapError
 
     load_problems("arithmetic", split="calibration", limit=70).save(tmp_path / "mine.jsonl")
     study = study_in(

@@ -9,10 +9,10 @@ import pytest
 import torch
 from test_study import study_in
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
+from racviz.processes.threads import SMALL, small_on_a_cpu, threads_for, using_threads
 from racviz.study import processes as room
 from racviz.study.processes import SideBySide, processes_for, side_by_side
-from racviz.threads import SMALL, small_on_a_cpu, threads_for, using_threads
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_where_others_would_not_help_there_are_none(tiny_folder, tmp_path, two_p
     elif how == "cores":
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
     elif how == "large":
-        monkeypatch.setattr("racviz.threads.SMALL", 10)
+        monkeypatch.setattr("racviz.processes.threads.SMALL", 10)
     else:
         monkeypatch.setenv(room.VARIABLE, "1")
     assert processes_for(study, 9) == 1
@@ -97,7 +97,7 @@ def test_where_others_would_not_help_there_are_none(tiny_folder, tmp_path, two_p
 def test_threads_by_the_size_of_the_model(tiny, monkeypatch):
     with using_threads(2):
         assert small_on_a_cpu(tiny) and threads_for(tiny) == 1
-        monkeypatch.setattr("racviz.threads.SMALL", 10)
+        monkeypatch.setattr("racviz.processes.threads.SMALL", 10)
         assert threads_for(tiny) == 2
         with pytest.raises(RuntimeError), using_threads(1):
             assert torch.get_num_threads() == 1

@@ -12,12 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from racviz.errors import DataError, ParameterError, StorageError
+from racviz.exceptions import DataError, ParameterError, StorageError
 from racviz.processes import Owner, host_token, start_token
 from racviz.results import chosen_results, read_results
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study
-from racviz.sweep import Book, cell_names, run_cell, run_sweep, studies_of
+from racviz.study.sweep import Book, cell_names, run_cell, run_sweep, studies_of
 
 SMALL = dict(
     sources=["prompt", "rac"], calibration_tokens=800, t_max=24, budget=12, problems=4, batch_size=32, sparsities=[0.5], method="wanda",
@@ -194,7 +194,7 @@ def test_workers_end_with_the_sweep_however_it_ends(grid, hooked, tmp_path, numb
 
 @pytest.mark.parametrize("where", ["row", "key"])
 def test_a_full_disk_stops_a_sweep_and_is_no_failure_of_its_cells(grid, sweep, monkeypatch, tmp_path, where):
-    from racviz.sweep import Cell
+    from racviz.study.sweep import Cell
 
     row, ran = Study.row, []
 
@@ -420,7 +420,7 @@ def test_a_study_that_cannot_be_prepared_does_not_take_the_others_with_it(grid, 
     failed = frame.attrs["failed"]
     assert len(failed) == 4, "too many tokens; three cells of a model that is not there"
     assert any("asks for more" in error for error in failed.values()) and any(
-        "no folder here" in error for error in failed.values()
+        "not a folder here" in error for error in failed.values()
     )
     assert any("calibration_tokens=1000000000" in name for name in failed)
     again = sweep(grid(calibration_tokens=400, sources=["generic"]))

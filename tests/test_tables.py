@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz.errors import DataError, ParameterError
-from racviz.livecodebench import pickled_text, program_tests
+from racviz.exceptions import DataError, ParameterError
 from racviz.problems import BOXED, Problem, load_problems
-from racviz.tables import Table, file_rows
-from racviz.texts import load_texts
+from racviz.problems.livecodebench import pickled_text, program_tests
+from racviz.problems.tables import Table, file_rows
+from racviz.problems.texts import load_texts
 
 ROWS = [{"question": "2 + 2, or\n4?", "answer": "so\n#### 4"}, {"question": 'say "a"', "answer": "#### 1,200 "}]
 EXPECTED = [("2 + 2, or\n4?", "4"), ('say "a"', "1,200")]

@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from racviz import templates
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.models import load_model
-from racviz.prompting import PLAIN, ThinkingFormat, detect_format, render_prompt, switches, thinking_format
+from racviz.prompting import PLAIN, ThinkingFormat, detect_format, render_prompt, switches, templates, thinking_format
 
 TURN = "{{ bos_token }}{% for m in messages %}<user>{{ m.content }}{% endfor %}<assistant>"
 ENDLESS = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.statistics import circle_sentence, circles, divergence, length_table, loop, repetition, survival, thought_lengths
 
 

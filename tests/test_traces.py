@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racviz import traces as room
-from racviz.errors import DataError, ParameterError, StorageError
+from racviz.exceptions import DataError, ParameterError, StorageError
 from racviz.generation import Sampling
 from racviz.models import tokenizer_fingerprint
 from racviz.problems import Problem, load_problems

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.models import load_model
 from racviz.store import Store
 from racviz.study import RESULT_COLUMNS, Study

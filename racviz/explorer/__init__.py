@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import unknown
+from racviz.exceptions import unknown
 from racviz.explorer.catalogue import Catalogue
 from racviz.explorer.export import page, save, selection
 from racviz.explorer.opening import open_catalogue

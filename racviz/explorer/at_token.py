@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError, NotInStore
+from racviz.exceptions import DataError, NotInStore
 from racviz.explorer.catalogue import Catalogue
 from racviz.printable import message
 

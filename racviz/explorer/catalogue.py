@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.explorer.pyramid import DENSE, Pyramid
+from racviz.metrics import METRICS, metric_label
 
-METRICS = {"hidden": "hidden state", "kl": "KL of the next token, nats", "top1": "top-1 disagreement"}
 FINAL_HIDDEN = "last hidden state"
 """The group that a study's own errors belong to."""
 
@@ -145,8 +145,8 @@ def problem_of(row: str, problem_ids: Container[str]) -> tuple[str, int]:
 def group_of(label: Mapping[str, Any]) -> str:
     """The group of errors with this label: metric and layer in words."""
     metric, layer = label.get("metric", "hidden"), label.get("layer", "final")
-    if metric != "hidden":
-        return METRICS.get(metric, metric)
+    if metric not in METRICS or not METRICS[metric].layers:
+        return metric_label(metric, unit=True)
     return {"final": FINAL_HIDDEN, "last": "last block's output"}.get(layer, f"output of block {layer}")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError
-from racviz.files import regular_file
-from racviz.schemas import checked, loaded_json
+from racviz.exceptions import DataError
+from racviz.store.files import regular_file
+from racviz.store.schemas import checked, loaded_json
 
 BLOCK = 1 << 16
 """Bytes that share a checksum."""

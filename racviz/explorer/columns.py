@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError
-from racviz.files import regular_file
-from racviz.schemas import ERRORS, ErrorsLabel, check_table, checked, checked_label, readable_columns, shortened
+from racviz.exceptions import DataError
+from racviz.store.files import regular_file
+from racviz.store.kinds import ERRORS, ErrorsLabel
+from racviz.store.schemas import check_table, checked, checked_label, readable_columns, shortened
 
 TEXTS = ("problem_id", "token", "phase")
 

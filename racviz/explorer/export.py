@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import ParameterError, StorageError
+from racviz.exceptions import ParameterError, StorageError
 from racviz.explorer import scripts
 from racviz.explorer.session import Session
 from racviz.printable import cell, shown

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.explorer.pyramid import Pyramid, open_pyramid
-from racviz.files import regular_file
 from racviz.printable import shown
+from racviz.store.files import regular_file
 
 
 def folder_files(folder: Path) -> tuple[list[tuple[str, Pyramid]], list[str], list[str]]:

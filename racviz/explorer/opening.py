@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import ParameterError, RacvizError
+from racviz.exceptions import ParameterError, RacvizError
 from racviz.explorer import manifests
-from racviz.explorer.catalogue import FINAL_HIDDEN, METRICS, Catalogue, Column, check_evaluations, columns_of_group, group_of
+from racviz.explorer.catalogue import FINAL_HIDDEN, Catalogue, Column, check_evaluations, columns_of_group, group_of
 from racviz.explorer.columns import columns_of, label_of
 from racviz.explorer.folders import folder_files
 from racviz.explorer.pyramid import Pyramid, make_pyramid, open_pyramid
+from racviz.metrics import METRICS, metric_label
 
 
 def open_catalogue(
@@ -144,7 +145,9 @@ def _add_study(
             catalogue.evaluations = cached_study().evaluations(ids=True)
     if cells:
         catalogue.pending = {
-            METRICS[metric]: functools.partial(_errors_by, metric, cells.values(), full_study) for metric in ("kl", "top1")
+            metric_label(name, unit=True): functools.partial(_errors_by, name, cells.values(), full_study)
+            for name in METRICS
+            if not METRICS[name].layers
         }
 
 

@@ -28,15 +28,15 @@ from typing import Any
 
 import numpy as np
 
-from racviz.drafts import new_draft, newest, reclaim
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.explorer.checksums import CHECKSUMS, NAME, Checked, Damaged, lost, unsealed, write_checksums
 from racviz.explorer.columns import read_columns
 from racviz.explorer.summing import DENSE, UNUSABLE, file_of, levels, shifted, write_levels, write_pyramid
-from racviz.files import regular_file
 from racviz.printable import shown
-from racviz.schemas import PyramidMeta
 from racviz.store import explained
+from racviz.store.drafts import new_draft, newest, reclaim
+from racviz.store.files import regular_file
+from racviz.store.kinds import PyramidMeta
 
 __all__ = ["DENSE", "UNUSABLE", "Pyramid", "levels", "make_pyramid", "open_pyramid", "shifted"]
 FORMAT = 2

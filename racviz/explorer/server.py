@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from racviz.errors import StorageError
+from racviz.exceptions import StorageError
 from racviz.explorer.export import page
 from racviz.explorer.session import Session
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import ParameterError, RacvizError, check, unknown
+from racviz.exceptions import ParameterError, RacvizError, check, unknown
 from racviz.explorer.at_token import LiveModels
 from racviz.explorer.captions import caption, notes, python_line
 from racviz.explorer.catalogue import Catalogue, Column

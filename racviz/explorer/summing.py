@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.explorer.checksums import save, sealed, write_checksums
 from racviz.explorer.columns import numbers
+from racviz.metrics import metric_of
 
 DENSE = "‖x dense‖"
 """The norm of the dense model's hidden state, by which an error becomes a relative one."""
@@ -147,7 +148,8 @@ def write_pyramid(
     if not sources or "" in sources or DENSE in sources:
         raise DataError(f"errors must have a column e_<name> for at least one pruned model, with a name other than {DENSE!r}.")
     grid = _grid_of(columns, len(sources), folder)
-    relative = "norm_dense" in columns and label.get("metric", "hidden") == "hidden"
+    metric = metric_of(label)
+    relative = "norm_dense" in columns and metric is not None and metric.layers
     names = [*sources, *([DENSE] if relative else [])]
     values = {name: numbers(columns, "norm_dense" if name == DENSE else f"e_{name}", np.float32) for name in names}
     usable = np.ones(len(grid.position), dtype=bool)  # [tokens]

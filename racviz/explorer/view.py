@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from racviz.errors import ParameterError, check, unknown
+from racviz.exceptions import ParameterError, check, unknown
 from racviz.explorer.pyramid import UNUSABLE, Pyramid, levels, shifted
 
 ORDERS = ("given", "prompt length", "length", "mean ratio", "cluster", "difficulty", "accuracy")

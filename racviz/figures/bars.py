@@ -7,10 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.figures.theme import (
     INK,
-    SOURCES,
     SPARE,
     caption,
     empty,
@@ -21,6 +20,7 @@ from racviz.figures.theme import (
     source_colour,
     source_order,
 )
+from racviz.sources import SOURCES
 from racviz.statistics import accuracy_table
 
 SHADES = ("#0072B2", "#56B4E9", "#7a5195", *SPARE)

@@ -8,9 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.figures.theme import (
-    SOURCES,
+    INK,
     caption,
     empty,
     finish,
@@ -102,7 +102,7 @@ def calibration_curves(results: pd.DataFrame, x: str, title: str, axis: str) -> 
     figure = _multiples(parts, x, {"accuracy, %": ACCURACY, "decode_error": "error on decode tokens"}, axis, log=True)
     level = 100 * results.loc[results["source"] == "dense", "accuracy"].mean()
     if np.isfinite(level):
-        figure.add_hline(y=level, line={"color": SOURCES["dense"], "width": 1.5, "dash": "dash"}, row=1, col="all")
+        figure.add_hline(y=level, line={"color": INK, "width": 1.5, "dash": "dash"}, row=1, col="all")
     note = (
         "Bars: SE over problems. Dashed: the dense model. Error: e_t / ‖x_dense,t‖ on decode tokens of its greedy rollouts, the median "
         "within a problem, then over problems."
@@ -182,9 +182,7 @@ def _draw(
         rows, at = part[chosen], x[chosen]
         order = np.argsort(at.to_numpy(), kind="stable")
         if source == "dense" and at.nunique() == 1:
-            figure.add_hline(
-                y=rows[value].mean(), line={"color": SOURCES["dense"], "width": 1.5, "dash": "dash"}, row=row, col=column
-            )
+            figure.add_hline(y=rows[value].mean(), line={"color": INK, "width": 1.5, "dash": "dash"}, row=row, col=column)
             continue
         name, bars = legend_name(source), {}
         if value == ACCURACY and rows["SE"].notna().any():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from racviz.errors import check, unknown
+from racviz.exceptions import check, unknown
 from racviz.statistics import as_frame, ratio
 
 ALIGNMENTS = ("start", "boundary")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from racviz.errors import check, unknown
+from racviz.exceptions import check, unknown
 from racviz.figures.grid import Grid, build_grid
 from racviz.figures.theme import INK, RATIO_SCALE, caption, empty, finish
 from racviz.statistics import label_of, pretty

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import DataError, unknown
+from racviz.exceptions import DataError, unknown
 from racviz.figures.theme import caption, empty, finish, legend_name, panels, rgba, source_colour, source_order, source_symbol
 
 COLUMNS = ("layer", "depth", "phase", "source", "error")

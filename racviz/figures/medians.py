@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.figures.heatmap import heading
 from racviz.figures.theme import INK, caption, empty, finish, panels
 from racviz.statistics import label_of, ratio_table

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.figures.theme import caption, empty, finish, legend_name, panels, source_colour, source_order, source_symbol
 
 PANELS = {

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import stdtrit
 
-from racviz.errors import check
+from racviz.exceptions import check
 from racviz.figures.grid import Grid, build_grid
 from racviz.figures.heatmap import heading, position_title, times
 from racviz.figures.theme import FAINT, INK, caption, empty, finish, rgba, source_colour

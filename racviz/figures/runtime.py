@@ -7,9 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.figures.theme import (
-    SOURCES,
+    INK,
     caption,
     empty,
     finish,
@@ -110,7 +110,7 @@ def _dense_level(figure: go.Figure, dense: pd.DataFrame, value: str, column: int
     x = [-10.0, 110.0]  # the axis' range is fixed; the level runs through the whole panel
     if value == "accuracy" and np.isfinite(dense["se"].mean()):
         low, high = scale * (level - dense["se"].mean()), scale * (level + dense["se"].mean())
-        band = {"fill": "toself", "fillcolor": rgba(SOURCES["dense"], 0.12), "line": {"width": 0}}
+        band = {"fill": "toself", "fillcolor": rgba(INK, 0.12), "line": {"width": 0}}
         figure.add_scatter(
             x=[*x, *x[::-1]],
             y=[low, low, high, high],
@@ -125,7 +125,7 @@ def _dense_level(figure: go.Figure, dense: pd.DataFrame, value: str, column: int
         x=x,
         y=[scale * level] * 2,
         mode="lines",
-        line={"color": SOURCES["dense"], "width": 1.8, "dash": "dash"},
+        line={"color": INK, "width": 1.8, "dash": "dash"},
         hovertemplate="<b>%{y:.4~g}</b><extra>dense</extra>",
         name="dense",
         legendgroup="dense",

@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.figures.theme import INK, SPARE, caption, empty, finish, label_from, legend_name, panels, rgba, source_order
 
 COLUMNS = ("source", "method", "sparsity", "accuracy", "se", "decode_error", "decode_low", "decode_high", "solver_seconds")

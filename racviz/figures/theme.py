@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from racviz.metrics import METRICS, metric_label
+from racviz.sources import SOURCES
 from racviz.statistics import pretty
 
 FONT = "Inter, Segoe UI, Roboto, Helvetica Neue, Liberation Sans, Arial, sans-serif"
 INK, FAINT, GRID, GREY = "#222222", "#6b6b6b", "#e6e6e6", "#d2d2d2"
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; RAC is blue and prompt-only red as on the ratio scale.
-SOURCES = {"dense": INK, "generic": "#009E73", "prompt": "#D55E00", "rac": "#0072B2", "prompt-same-problems": "#CC79A7"}
 SPARE = ("#E69F00", "#56B4E9", "#7a5195", "#8c8c00")
-SYMBOLS = {"dense": "square", "generic": "diamond", "prompt": "triangle-up", "rac": "circle", "prompt-same-problems": "cross"}
 
 # Red below 1, grey at 1, blue above, as in the paper; white is left for "no token here".
 RATIO_SCALE = [
@@ -34,12 +33,17 @@ RATIO_SCALE = [
 
 
 def source_colour(source: str) -> str:
-    """The colour of a source; sources of one's own get a spare one that depends on the name alone."""
-    return SOURCES.get(source) or SPARE[sum(source.encode()) % len(SPARE)]
+    """The colour of a calibration source or the dense model; other names get a spare one that depends on the name alone."""
+    if source == "dense":
+        return INK
+    return SOURCES[source].colour if source in SOURCES else SPARE[sum(source.encode()) % len(SPARE)]
 
 
 def source_symbol(source: str) -> str:
-    return SYMBOLS.get(source, "x")
+    """The marker of a calibration source or the dense model."""
+    if source == "dense":
+        return "square"
+    return SOURCES[source].symbol if source in SOURCES else "x"
 
 
 def rgba(colour: str, alpha: float) -> str:
@@ -131,8 +135,10 @@ def short_name(model: Any) -> Any:
 
 def _measure(label: Mapping[str, Any]) -> str | None:
     metric, layer = label.get("metric"), label.get("layer")
-    if metric != "hidden":
-        return {"kl": "KL of the next token", "top1": "top-1 disagreement"}.get(str(metric), metric)
+    if metric is None:
+        return None
+    if metric not in METRICS or not METRICS[metric].layers:
+        return metric_label(str(metric))
     if layer is None:  # several of them
         return "hidden states"
     return {"final": "last hidden state", "last": "last block's output"}.get(str(layer), f"output of block {layer}")
@@ -168,7 +174,7 @@ def empty(title: str, reason: str, label: Mapping[str, Any] | None = None) -> go
 
 def source_order(sources: Any) -> list[str]:
     """Dense first, then the known sources in their fixed order, then others by name."""
-    known = list(SOURCES)
+    known = ["dense", *SOURCES]
     return sorted(set(sources), key=lambda source: (known.index(source) if source in known else len(known), source))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from plotly.colors import find_intermediate_color
 
-from racviz.errors import unknown
+from racviz.exceptions import unknown
 from racviz.figures.heatmap import colour_limit, times, visible
 from racviz.figures.theme import FAINT, FONT, INK, RATIO_SCALE, caption
 from racviz.statistics import as_frame, label_of, ratio

@@ -8,14 +8,14 @@ device; `vllm` runs vLLM in processes of its own; an address http://… is a vLL
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from racviz.errors import DataError, GenerationError, ParameterError, check, unknown
+from racviz.exceptions import DataError, GenerationError, ParameterError, check, unknown
+from racviz.registry import Registry, imported
 
-BACKENDS = ("hf", "vllm")
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -92,11 +92,42 @@ def completion_of(ids: Sequence[int], reason: str | None, stop_reason: Any, voca
 
 
 class Backend(Protocol):
-    """What generates for one loaded model, until it is closed."""
+    """A backend at work for one loaded model, until it is closed."""
 
-    def run(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]: ...
+    def run(self, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
+        """Continue every request; yields (index of the request, Completion) as rows finish, in any order."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class BackendKind:
+    """A kind of backend: a line in BACKENDS, or an entry point of the group `racviz.backends`."""
+
+    start: Callable[[Any, Any], Backend] | str
+    """(LoadedModel, settings) -> Backend; nothing should start before the first request. Or its place, `module:attribute`."""
+    settings: type | None = None
+    """A frozen dataclass: its fields may stand after the question mark of a backend's name. Addresses go to its field `url`."""
+    by_batch: bool = False
+    """True where it continues `batch_size` rows at a time in this process, so that a batch that was stopped is redone whole.
+    Other backends get all requests at once, and each row is kept as it finishes."""
+    serves_one: bool = False
+    """True where it cannot take the models that a study prunes."""
+    key: str = ""
+    """Its name in cache keys; empty for the name that the user gave."""
+
+
+BACKENDS = Registry(
+    "backend",
+    "racviz.backends",
+    {
+        "hf": BackendKind("racviz.generation.hf:Here", by_batch=True),
+        "vllm": "racviz.generation.vllm:BACKEND",
+        "http": "racviz.generation.server:BACKEND",
+        "https": "racviz.generation.server:BACKEND",
+    },
+)
+"""Kinds of backends by name, or by the scheme of an address."""
 
 
 @dataclass
@@ -105,8 +136,9 @@ class Opened:
 
     name: str
     loaded: Any
-    backend: Backend | None
-    """None for hf, which takes its requests in batches."""
+    backend: Backend
+    by_batch: bool
+    """See `BackendKind`."""
 
     def expect(self, longest: int) -> None:
         """Sequences of up to so many tokens are going to come, so that no engine is started for shorter ones first."""
@@ -114,39 +146,43 @@ class Opened:
             self.backend.least = longest
 
     def run(self, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
-        if self.backend is None:
-            from racviz.generation import hf
+        return self.backend.run(requests, sampling, batch_size)
 
-            return hf.generate(self.loaded, requests, sampling, batch_size)
-        return self.backend.run(requests, sampling)
+
+def kind_of(name: str) -> BackendKind:
+    """The kind of a backend's name or address. Raises ParameterError for one that is unknown."""
+    check(isinstance(name, str), "backend", name, "a name such as 'hf', 'vllm' or 'http://host:8000'")
+    return BACKENDS.named(_scheme(name), "Or the address of a vLLM server, http://host:8000.")
+
+
+def _scheme(name: str) -> str:
+    head = name.partition("?")[0]
+    scheme = head.partition("://")[0].lower() if "://" in head else head
+    return (
+        "http" if "://" in head and scheme not in BACKENDS or "@" in head else scheme
+    )  # the server says what is wrong with it
 
 
 def backend_key(name: str) -> str:
-    """What of a backend's name the rows depend on: not the number of workers, nor where a server is."""
-    kind, _, query = name.partition("?")
+    """The part of a backend's name that rows depend on: not the number of workers, nor where a server is."""
+    head, _, query = name.partition("?")
+    kind = kind_of(name)
     dtype = dict(parse_qsl(query)).get("dtype", "auto")
-    return "vllm server" if "://" in kind else kind if dtype == "auto" else f"{kind} {dtype}"
+    return kind.key or (head if dtype == "auto" else f"{head} {dtype}")
 
 
 def check_backend(name: str) -> Any:
-    """The settings that a backend's name stands for; None for hf. Raises ParameterError for a name or a setting that is none."""
-    check(isinstance(name, str), "backend", name, "a name such as 'hf', 'vllm' or 'http://host:8000'")
-    kind, _, query = name.partition("?")
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    if "://" in kind or "@" in kind:
-        from racviz.generation.server import Server
-
-        return Server(
-            kind.partition("://")[0].lower() + "://" + kind.partition("://")[2], **_typed(Server, given, but=("url",))
-        )
-    if kind not in BACKENDS:
-        raise unknown("backend", name, BACKENDS, "Or the address of a vLLM server, http://host:8000.")
-    if kind == "hf":
-        check(not query, "backend", name, "'hf' without settings")
+    """The settings in a backend's name; None where its kind has none. Raises ParameterError for unknown names and settings."""
+    kind = kind_of(name)
+    head, _, query = name.partition("?")
+    if kind.settings is None:
+        check(not query, "backend", name, f"{head!r} without settings")
         return None
-    from racviz.generation.vllm import Vllm
-
-    return Vllm(**_typed(Vllm, given))
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if "://" in head or "@" in head:
+        scheme, _, rest = head.partition("://")
+        return kind.settings(f"{scheme.lower()}://{rest}", **_typed(kind.settings, given, but=("url",)))
+    return kind.settings(**_typed(kind.settings, given))
 
 
 def _typed(kind: type, given: dict[str, str], but: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -173,14 +209,9 @@ def opened(loaded, backend: "str | Opened" = "hf") -> Iterator[Opened]:
             raise ParameterError(f"this backend was opened for {backend.loaded.name!r}, not for {loaded.name!r}")
         yield backend
         return
-    how = check_backend(backend)
-    if how is None:
-        yield Opened("hf", loaded, None)
-        return
-    from racviz.generation.server import Client, Server
-    from racviz.generation.vllm import Workers
-
-    made = Opened(backend, loaded, Client(loaded, how) if isinstance(how, Server) else Workers(loaded, how))
+    kind = kind_of(backend)
+    start = imported(kind.start) if isinstance(kind.start, str) else kind.start
+    made = Opened(backend, loaded, start(loaded, check_backend(backend)), kind.by_batch)
     try:
         yield made
     finally:
@@ -194,7 +225,7 @@ def generate(
     check(batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
     if isinstance(backend, str):
         check_backend(backend)
-    _check_requests(loaded, requests, sampling, (backend if isinstance(backend, str) else backend.name) == "hf")
+    _check_requests(loaded, requests, sampling, kind_of(backend if isinstance(backend, str) else backend.name).by_batch)
     return _generate(loaded, requests, sampling, batch_size, backend)
 
 
@@ -203,7 +234,7 @@ def _check_requests(loaded, requests: Sequence[Request], sampling: Sampling, her
 
     here: by transformers, which would go on beyond the context; vLLM refuses that itself.
     """
-    from racviz.conformance import check_tokens
+    from racviz.models.conformance import check_tokens
 
     for request in requests:
         if not request.prompt_ids:

@@ -18,11 +18,11 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from racviz.architecture import end_ids
-from racviz.conformance import pad_id, rows_may_be_padded
-from racviz.errors import NumericalError
+from racviz.exceptions import NumericalError
 from racviz.generation import Completion, Request, Sampling
-from racviz.threads import threads_for, using_threads
+from racviz.models.architecture import end_ids
+from racviz.models.conformance import pad_id, rows_may_be_padded
+from racviz.processes.threads import threads_for, using_threads
 
 HEAD = 256
 
@@ -119,6 +119,19 @@ def generate(loaded, requests: Sequence[Request], sampling: Sampling, batch_size
             together = [row for row in rows if padded or len(row.prompt_ids) == length]
             with decoding_attention(loaded.model), using_threads(threads_for(loaded)):
                 yield from _generate_batch(loaded, together, sampling)
+
+
+class Here:
+    """The loaded model itself, on its device, as a backend."""
+
+    def __init__(self, loaded, settings: None = None) -> None:
+        self.loaded = loaded
+
+    def run(self, requests: Sequence[Request], sampling: Sampling, batch_size: int) -> Iterator[tuple[int, Completion]]:
+        return generate(self.loaded, requests, sampling, batch_size)
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 def positions_of(mask: torch.Tensor) -> torch.Tensor:

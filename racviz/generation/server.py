@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from racviz.errors import GenerationError, ParameterError, check
-from racviz.generation import Completion, Request, Sampling, completion_of
+from racviz.exceptions import GenerationError, ParameterError, check
+from racviz.generation import BackendKind, Completion, Request, Sampling, completion_of
 from racviz.printable import message
 
 NEUTRAL = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
@@ -81,7 +81,7 @@ class Client:
         self.room = 0
         self.allowed = SAME_MODEL
 
-    def run(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def run(self, requests: Sequence[Request], sampling: Sampling, batch_size: int = 0) -> Iterator[tuple[int, Completion]]:
         """Continue every request; yields (index, Completion) as answers come.
 
         Raises GenerationError for a server that does not answer, refuses, serves another model, or answers another prompt.
@@ -318,3 +318,6 @@ class _TryAgain(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(message(text))
+
+
+BACKEND = BackendKind(Client, Server, serves_one=True, key="vllm server")

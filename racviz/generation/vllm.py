@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import GenerationError, ParameterError, check
-from racviz.generation import Completion, Request, Sampling, completion_of
+from racviz.exceptions import GenerationError, ParameterError, check
+from racviz.generation import BackendKind, Completion, Request, Sampling, completion_of
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 LAST_LINES = 15
@@ -108,7 +108,7 @@ class Workers:
         self.parked: Any = None
         """The GPU that the loaded model came from."""
 
-    def run(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def run(self, requests: Sequence[Request], sampling: Sampling, batch_size: int = 0) -> Iterator[tuple[int, Completion]]:
         """Continue every request, all at once; yields (index, Completion) as rows finish."""
         from racviz.generation.hf import stop_ids
 
@@ -283,3 +283,6 @@ class Worker:
         self.process.wait()
         if not keep_log:
             self.log.unlink(missing_ok=True)
+
+
+BACKEND = BackendKind(Workers, Vllm)

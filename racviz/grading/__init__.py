@@ -6,7 +6,7 @@ mathematics. Grading many answers at once starts one helper process, and one san
 
 from collections.abc import Sequence
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.grading.answers import grade
 from racviz.grading.boxes import last_boxed
 from racviz.grading.maths import MathsJudge

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal, InvalidOperation
 
 from racviz.grading.boxes import final_boxes
-from racviz.keys import THOUSANDS
+from racviz.problems.keys import THOUSANDS
 
 
 def grade(answer: str | None, key: str) -> bool:

@@ -4,8 +4,8 @@ What a model writes may be 9^(9^(9^9)), on which a computer algebra system works
 that no signal interrupts. So the comparison runs elsewhere, with little memory, and is given up after some seconds.
 """
 
-from racviz.answering import Answering
-from racviz.errors import GradingError
+from racviz.exceptions import GradingError
+from racviz.processes.answering import Answering
 
 SECONDS = 10.0
 """After which an answer that is still compared is wrong."""

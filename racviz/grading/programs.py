@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.grading.fences import program_of
 from racviz.grading.sandbox import Limits, run_program
 

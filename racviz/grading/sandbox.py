@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import GradingError, check
+from racviz.exceptions import GradingError, check
 from racviz.grading import seccomp
 
 LAUNCHER = Path(__file__).with_name("sandbox_launcher.py")

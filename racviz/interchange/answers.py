@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange.thoughts import NESTED, ROLES, Field, blocks_of, fields_of, is_blank, shown, thought_text
 
 SPEAKERS = {

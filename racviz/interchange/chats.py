@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange.thoughts import shown
 
 PRINTED = re.compile(r"\s*(array\(\s*)?\[\s*\{\s*'(role|from|content|value)'\s*:.*\}\s*\](,[^\]]*\))?\s*\Z", re.DOTALL)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 FOREIGN_ENDS = (
     "<|im_end|>", "<｜end▁of▁sentence｜>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>", "<|end|>", "<|return|>",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange.answers import Answer, with_reason
 from racviz.interchange.prompts import Prompts
 from racviz.interchange.rollouts import Rollout

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange.thoughts import REMEDY, Field, thought_text
 from racviz.models import LoadedModel
 from racviz.prompting import PROBE, ThinkingFormat
-from racviz.templates import TemplateFailure, render
+from racviz.prompting.templates import TemplateFailure, render
 
 MARKERS = (
     ("<think>", "</think>"),

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange.thoughts import is_blank, shown
 from racviz.models import LoadedModel
 from racviz.prompting import PROBE, ThinkingFormat
-from racviz.templates import TemplateFailure, render
+from racviz.prompting.templates import TemplateFailure, render
 
 SYSTEMS = (
     "system", "system_prompt", "system_message", "systemprompt", "system_instruction", "sys_prompt", "developer", "instructions",

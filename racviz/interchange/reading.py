@@ -17,17 +17,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from racviz.conformance import check_tokens
-from racviz.errors import DataError, check
+from racviz.exceptions import DataError, check
 from racviz.interchange.rollouts import Rollout, content_hash
 from racviz.interchange.rows import Reader
 from racviz.interchange.summary import Allowed, BadRows, ImportSummary, summary_of
 from racviz.models import LoadedModel, tokenizer_fingerprint
+from racviz.models.conformance import check_tokens
 from racviz.printable import message
 from racviz.problems import FIELDS
-from racviz.schemas import checked, loaded_json
+from racviz.problems.tables import Table, file_rows, folder_rows, hub_rows
 from racviz.store import read_text
-from racviz.tables import Table, file_rows, folder_rows, hub_rows
+from racviz.store.schemas import checked, loaded_json
 from racviz.traces import Trace, Traces
 
 OPTIONS = ("model", "own", "prompt", "response", "thought", "config", "split", "max_bad")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.interchange.answers import (
     Answer,
     Turn,
@@ -26,9 +26,9 @@ from racviz.interchange.joining import Joiner
 from racviz.interchange.prompts import Prompts, system_of
 from racviz.interchange.rollouts import Rollout
 from racviz.interchange.thoughts import REMEDY, Field, fields_of, is_blank, shown
-from racviz.keys import named
 from racviz.models import LoadedModel
 from racviz.problems import FIELDS, Problem
+from racviz.problems.keys import named
 from racviz.prompting import ThinkingFormat, render_response
 
 RESPONSES = ("response", "completion", "output", "generation", "generations", "responses", "completions", "outputs", "choices", "message",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from racviz.errors import DataError, check
+from racviz.exceptions import DataError, check
 from racviz.traces import Trace
 
 EARLY = 100

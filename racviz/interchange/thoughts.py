@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 THOUGHTS = frozenset(
     (

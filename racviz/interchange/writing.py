@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from racviz.calibration import CalibrationSet
-from racviz.errors import DataError, check, unknown
+from racviz.exceptions import DataError, check, unknown
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.store import atomic
 from racviz.traces import Traces

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from racviz.errors import ParameterError, check
+from racviz.exceptions import ParameterError, check
 
 _LOOKS = {True: ("#0072B2", "✓"), False: ("#D55E00", "✗"), None: ("#6b6b6b", "…")}
 """Border and mark; the words say the same without either."""

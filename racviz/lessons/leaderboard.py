@@ -15,7 +15,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from racviz.errors import RacvizError, check
+from racviz.exceptions import RacvizError, check
 from racviz.lessons.checks import Checked, not_yet, unanswered
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from racviz.errors import DataError, NumericalError, check, unknown
-from racviz.figures.theme import FONT, INK, SOURCES, SPARE, finish, legend_name, source_colour, source_symbol
+from racviz.exceptions import DataError, NumericalError, check, unknown
+from racviz.figures.theme import FONT, INK, SPARE, finish, legend_name, source_colour, source_symbol
 from racviz.figures.tokens import Html
+from racviz.sources import SOURCES
 from racviz.statistics import pretty
 
 if TYPE_CHECKING:
@@ -325,11 +326,11 @@ def _parts(
     """The rows of every value of `by`; what is no source is told apart by its dashes and marks, as well as by colour."""
     if missing := [name for name in (*needed, by) if name not in frame]:
         raise DataError(f"the frame has no column {', '.join(missing)}; it has {', '.join(map(str, frame))}.")
-    others = 1 if by == "source" and frame[by].isin(SOURCES).any() else 0
+    others = 1 if by == "source" and frame[by].isin(["dense", *SOURCES]).any() else 0
     for name, rows in frame.groupby(by, sort=False):
         colour = (colours or (PHASES if by == "phase" else {})).get(str(name)) or source_colour(str(name))
         shown = html.escape(f"{name} tokens", quote=False) if by == "phase" else legend_name(str(name))
-        if by == "source" and name in SOURCES:
+        if by == "source" and (name == "dense" or name in SOURCES):
             look = _Look(shown, colour, "solid", source_symbol(str(name)))
         else:
             look, others = _Look(shown, colour, DASHES[others % len(DASHES)], MARKS[others % len(MARKS)]), others + 1

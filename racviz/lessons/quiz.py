@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from racviz.errors import ParameterError, check
+from racviz.exceptions import ParameterError, check
 from racviz.lessons.checks import Checked, not_yet, unanswered
 
 LETTERS = "abcd"

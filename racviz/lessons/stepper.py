@@ -10,9 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from racviz.errors import NumericalError, check
-from racviz.figures.theme import FAINT, INK, RATIO_SCALE, SOURCES, finish, panels
+from racviz.exceptions import NumericalError, check
+from racviz.figures.theme import FAINT, INK, RATIO_SCALE, finish, panels
 from racviz.lessons.matters import DAMPING, error_of
+from racviz.sources import SOURCES
 
 BLOCK, PRINTED = 128, 200
 """Columns whose mask SparseGPT chooses at once; weights up to which a figure prints their numbers."""
@@ -129,7 +130,7 @@ def _step_traces(steps: Steps, k: int) -> list[Any]:
     gone = steps.mask & (np.arange(steps.columns) < k)
     added = np.where(gone, 0, steps.weights[k] - steps.weight)
     traces = [*_panel(steps, k, steps.weights[k], gone), *_panel(steps, k, added, np.zeros_like(gone))]
-    curves = (steps.loss, SOURCES["rac"], "solid"), (steps.loss_alone, FAINT, "dash")
+    curves = (steps.loss, SOURCES["rac"].colour, "solid"), (steps.loss_alone, FAINT, "dash")
     for name, (loss, colour, dash) in zip(("with compensation", "the same mask alone"), curves, strict=True):
         traces.append(go.Scatter(
             x=np.arange(k + 1), y=loss[: k + 1], mode="lines+markers", name=name, line={"color": colour, "dash": dash, "width": 2.5},

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import DataError, ParameterError, RacvizError
+from racviz.exceptions import DataError, ParameterError, RacvizError
 from racviz.store import explained
 
 SOLUTION, EXERCISE = "solution", "exercise"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from racviz.errors import GradingError
+from racviz.exceptions import GradingError
 from racviz.grading import grade_all
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.play.asking import Asking

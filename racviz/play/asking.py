@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from racviz.errors import DataError, ParameterError, check
+from racviz.exceptions import DataError, ParameterError, check
 from racviz.generation import Request, Sampling
 from racviz.generation.hf import choose, stop_ids
 from racviz.models import LoadedModel
 from racviz.problems import Problem
+from racviz.processes.threads import threads_for, using_threads
 from racviz.statistics import divergence
-from racviz.threads import threads_for, using_threads
 
 LONGEST = 20_000
 """Characters of a problem, at most."""

@@ -10,13 +10,19 @@ from collections.abc import Mapping, Sequence
 from racviz.figures.theme import FONT, source_colour
 from racviz.play.answers import Answer, Answers
 from racviz.play.asking import Asking
+from racviz.sources import SOURCES
 from racviz.statistics import pretty
 
 TEXT, FAINT = "var(--jp-content-font-color1, #222)", "var(--jp-content-font-color2, #595959)"
 GROUND, LINE = "var(--jp-layout-color0, #fff)", "var(--jp-border-color1, #9a9a9a)"
-SHAPES = {"dense": "■", "generic": "◆", "prompt": "▲", "rac": "●", "prompt-same-problems": "✚"}
-"""The sources' marks in the figures, as characters."""
 GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(250px,1fr));gap:10px"
+
+
+def sign_of(name: str) -> str:
+    """The mark of a source in the figures, as a character."""
+    if name == "dense":
+        return "■"
+    return SOURCES[name].sign if name in SOURCES else "★"
 
 
 def plain(text: str) -> str:
@@ -122,7 +128,7 @@ def column(
     return (
         f'<section aria-label="answer of {_attribute(title)}" style="border:1px solid {LINE};border-top:5px solid {colour};'
         f'border-radius:4px;padding:6px 8px;min-width:0">'
-        f'<div><span aria-hidden="true" style="color:{colour}">{SHAPES.get(name, "★")}</span> <b>{plain(title)}</b></div>{head}'
+        f'<div><span aria-hidden="true" style="color:{colour}">{sign_of(name)}</span> <b>{plain(title)}</b></div>{head}'
         f'<div style="color:{FAINT};font-size:12px">{leaves}</div>'
         f'<div tabindex="0" style="{flow}max-height:300px;overflow:auto;margin-top:6px;border-top:1px solid {LINE};padding-top:4px">'
         f'<div dir="ltr" style="font-family:monospace;font-size:12.5px;line-height:1.5;white-space:pre-wrap;overflow-wrap:anywhere">'
@@ -145,7 +151,7 @@ def _dense_text(texts: Sequence[str], parts: Mapping[str, int]) -> str:
     for place in sorted(set(parts.values())):
         names = [name for name, other in parts.items() if other == place]
         out.append(f"<bdi>{plain(''.join(texts[begin:place]))}</bdi>")
-        signs = "".join(SHAPES.get(name, "★") for name in names)
+        signs = "".join(sign_of(name) for name in names)
         out.append(_mark(signs, f"here {' and '.join(map(pretty, names))} parts from it"))
         begin = place
     return "".join(out) + f"<bdi>{plain(''.join(texts[begin:]))}</bdi>"

@@ -8,13 +8,13 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from racviz.calibration import SOURCES
-from racviz.errors import RacvizError
+from racviz.exceptions import RacvizError
 from racviz.play import showing
 from racviz.play.answers import Answers, answers_of
 from racviz.play.asking import Asking
 from racviz.play.preparing import Playground
 from racviz.pruning import METHODS
+from racviz.sources import SOURCES
 from racviz.statistics.words import capital, pretty
 
 OFFERED = 40

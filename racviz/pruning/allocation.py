@@ -11,7 +11,7 @@ from itertools import groupby
 import torch
 from torch import nn
 
-from racviz.errors import ParameterError, check, unknown
+from racviz.exceptions import ParameterError, check, unknown
 from racviz.pruning.blocks import check_expression, read_weight, searches
 from racviz.pruning.patterns import Pattern
 

@@ -10,8 +10,8 @@ import regex
 import torch
 from torch import nn
 
-from racviz.architecture import text_config
-from racviz.errors import ParameterError, check
+from racviz.exceptions import ParameterError, check
+from racviz.models.architecture import text_config
 
 MLP = re.compile(r"(^|\.)(mlp|feed_forward|ffn)(\.|$)")
 

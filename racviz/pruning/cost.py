@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from racviz.errors import check, unknown
+from racviz.exceptions import check, unknown
 from racviz.pruning.blocks import Scope, decoder_blocks, read_columns
 from racviz.pruning.stream import EnoughSeen, batch_tokens_on
 

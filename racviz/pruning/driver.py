@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
-from racviz.checkpoints import check_savable
-from racviz.conformance import check_tokens
-from racviz.errors import DataError, ParameterError, check, unknown
+from racviz.exceptions import DataError, ParameterError, check, unknown
 from racviz.models import LoadedModel
+from racviz.models.architecture import length_switch
+from racviz.models.checkpoints import check_savable
+from racviz.models.conformance import check_tokens
+from racviz.processes.threads import sized_threads
 from racviz.progress import progress_bar
 from racviz.pruning.allocation import Allocation, allocate, needs_norms
 from racviz.pruning.blocks import (
@@ -40,7 +41,6 @@ from racviz.pruning.solvers.magnitude import unread
 from racviz.pruning.stream import batch_tokens_on, open_stream, run_block, visiting
 from racviz.pruning.workspace import Workspace
 from racviz.store import key_of
-from racviz.threads import sized_threads
 
 MODES = ("one-pass", "sequential")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from racviz.errors import NumericalError
+from racviz.exceptions import NumericalError
 from racviz.pruning.blocks import all_finite
 
 DAMPING, MOST_DAMPING = 0.01, 0.5

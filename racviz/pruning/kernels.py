@@ -59,7 +59,7 @@ def _forbid_nesting() -> None:
 
 @_compiled
 def sweep(block, factor, pruned, errors, zeros, of):
-    """`racviz.pruning.sweep.sweep_reference` on tiles of rows; four columns at a time change those to their right."""
+    """`racviz.pruning.column_loop.sweep_reference` on tiles of rows; four columns at a time change those to their right."""
     columns, rows = block.shape
     for tile in numba.prange((rows + TILE - 1) // TILE):
         first = tile * TILE

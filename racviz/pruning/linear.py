@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from racviz.errors import NumericalError, ParameterError
+from racviz.exceptions import NumericalError, ParameterError
 from racviz.pruning.blocks import all_finite, read_weight, write_weight
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.interface import Solver

@@ -12,15 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from racviz.calibration import DECODE, PROMPT, CalibrationSet
-from racviz.errors import DataError, NumericalError, ParameterError, unknown
-from racviz.files import regular_file
+from racviz.calibration import CalibrationSet
+from racviz.exceptions import DataError, NumericalError, ParameterError, unknown
 from racviz.models import LoadedModel
+from racviz.processes.threads import sized_threads
 from racviz.pruning.blocks import Scope, decoder_blocks, full_precision
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.stream import EnoughSeen, Stream, open_stream, run_block, visiting
-from racviz.schemas import MomentsLabel, checked, loaded_json
-from racviz.threads import sized_threads
+from racviz.sources import DECODE, PROMPT
+from racviz.store.files import regular_file
+from racviz.store.kinds import MomentsLabel
+from racviz.store.schemas import checked, loaded_json
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 

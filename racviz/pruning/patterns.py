@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from racviz.architecture import length_switch
 from racviz.calibration import CalibrationSet
-from racviz.conformance import check_blocks, check_length, check_tokens, pad_id
-from racviz.errors import DataError, NumericalError, check
+from racviz.exceptions import DataError, NumericalError, check
 from racviz.models import LoadedModel
+from racviz.models.architecture import length_switch
+from racviz.models.conformance import check_blocks, check_length, check_tokens, pad_id
 from racviz.pruning.blocks import all_finite, decoder_blocks
 from racviz.store import atomic, explained, regular_file
 

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from racviz.drafts import drafts, remove
-from racviz.errors import DataError
-from racviz.locks import alone
-from racviz.schemas import Progress, checked, loaded_json, wrong
+from racviz.exceptions import DataError
 from racviz.store import atomic, explained, hash_file, read_text, write_text
+from racviz.store.drafts import drafts_in, remove
+from racviz.store.kinds import Progress
+from racviz.store.locks import alone
+from racviz.store.schemas import checked, loaded_json, wrong
 
 
 class Workspace:
@@ -52,7 +53,9 @@ class Workspace:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        for draft in drafts(self.folder):  # of a run that was killed while it wrote: the folder is held, so nobody writes now
+        for draft in drafts_in(
+            self.folder
+        ):  # of a run that was killed while it wrote: the folder is held, so nobody writes now
             remove(draft.path)
         if not os.path.lexists(self._progress):
             for stale in [*self.folder.glob("block-*.safetensors"), *self.folder.glob("hidden-*.safetensors")]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import DataError, ParameterError, unknown
+from racviz.exceptions import DataError, ParameterError, unknown
 from racviz.store import resource, write_text
 
 

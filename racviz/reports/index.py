@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from racviz.errors import RacvizError
-from racviz.files import regular_file
+from racviz.exceptions import RacvizError
 from racviz.printable import placeless, redacted, shown
 from racviz.reports.catalogue import order_of, read_notebook, title_of
 from racviz.reports.thumbnail import thumbnail
 from racviz.store import explained, write_text
+from racviz.store.files import regular_file
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1f23; --faint: #666b73; --page: #f6f7f9; --card: #fff; --line: #dfe2e7; --blue: #0b5f9e; }

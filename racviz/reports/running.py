@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from racviz.drafts import drafts, new_draft, remove
-from racviz.errors import ParameterError, RacvizError, unknown
+from racviz.exceptions import ParameterError, RacvizError, unknown
 from racviz.generation import check_backend
 from racviz.reports.catalogue import Report, find_report, parameters_of
 from racviz.reports.kernels import Kernels
 from racviz.reports.rendering import render
 from racviz.store import explained
+from racviz.store.drafts import drafts_in, new_draft, remove
 from racviz.study.parameters import refuse_secret
 
 
@@ -65,7 +65,7 @@ def run_report(
 
 def _keep_notebooks_of_killed_runs(folder: Path) -> None:
     """Give the notebooks of runs that were killed the name of partial ones, and remove the rest of those runs."""
-    for draft in drafts(folder):
+    for draft in drafts_in(folder):
         if draft.owner is not None and draft.abandoned:
             for notebook in draft.path.glob("*.partial.ipynb"):
                 with contextlib.suppress(OSError):

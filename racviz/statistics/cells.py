@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from racviz.errors import DataError, check
+from racviz.exceptions import DataError, check
 from racviz.statistics.estimates import holm, paired_difference, standard_error, thought_lengths
 from racviz.statistics.words import listed, percent, pretty
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import bdtr, stdtr
 
-from racviz.errors import DataError, ParameterError, check, unknown
+from racviz.exceptions import DataError, ParameterError, check, unknown
 
 PHASES = ("prompt", "decode")
 FEWEST_PROBLEMS = 5  # with fewer, no sentence claims anything

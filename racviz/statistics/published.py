@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.paper import printed_model
 from racviz.statistics.estimates import cell_of, holm, paired_difference
 from racviz.statistics.words import percent, pretty

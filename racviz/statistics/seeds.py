@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.statistics.estimates import FEWEST_PROBLEMS, Interval, bootstrap_interval, bootstrap_ratio, cell_of, thought_lengths
 from racviz.statistics.words import percent, pretty
 

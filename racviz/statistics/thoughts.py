@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from racviz.errors import DataError, check
+from racviz.exceptions import DataError, check
 from racviz.statistics.estimates import standard_error, thought_lengths
 
 NGRAM, PERIOD, ROUNDS = 8, 128, 3

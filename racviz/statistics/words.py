@@ -2,18 +2,14 @@
 
 from collections.abc import Sequence
 
-NAMES = {
-    "dense": "the dense model",
-    "generic": "generic text",
-    "prompt": "prompt-only",
-    "rac": "RAC",
-    "prompt-same-problems": "prompt-only (same problems)",
-}
+from racviz.sources import SOURCES
 
 
 def pretty(source: str) -> str:
-    """How a source is called in sentences and legends."""
-    return NAMES.get(source, source)
+    """The name of a calibration source, or of the dense model, in sentences and legends."""
+    if source == "dense":
+        return "the dense model"
+    return SOURCES[source].label if source in SOURCES else source
 
 
 def capital(text: str) -> str:

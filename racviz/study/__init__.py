@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from racviz.errors import ParameterError, StorageError, unknown
+from racviz.exceptions import ParameterError, StorageError, unknown
 from racviz.printable import placeless
+from racviz.sources import needing
 from racviz.store import key_of, write_text
 from racviz.study.parameters import Parameters, as_parameters, parameter_names
 from racviz.study.processes import side_by_side
@@ -132,7 +133,7 @@ class Study(Steps):
     def row(self, source: str, sparsity: float) -> dict[str, Any]:
         """One cell, evaluated, in the columns of results.csv, not timed."""
         result, dense = self.evaluation(source, sparsity), source == "dense"
-        traced = source in ("rac", "prompt-same-problems")
+        traced = bool(needing("traces", [source]))
         row = {name: getattr(self, name) for name in ("model", "domain", "mode", "t_max", "budget", "seed", "backend")}
         row |= {name: getattr(self, name) for name in ("scope", "allocation", "pattern")}
         row |= dict(

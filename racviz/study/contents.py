@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from racviz.errors import check
-from racviz.models import EMBEDDED
+from racviz.exceptions import check
+from racviz.models.formats import EMBEDDED
 from racviz.study import Study
 from racviz.study.parameters import tell_apart
 

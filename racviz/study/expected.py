@@ -12,6 +12,7 @@ from racviz.models import LoadedModel
 from racviz.problems import Problem
 from racviz.pruning import Scope
 from racviz.pruning.cost import Cost, Machine, Shapes, expected_cost
+from racviz.sources import needing
 from racviz.store import resource
 from racviz.study import Study
 from racviz.study.contents import Part
@@ -133,11 +134,7 @@ class Expectation:
         """A step for each tracer, seed and cap, for the most tokens that any part asks of it."""
         most: dict[tuple, Study] = {}
         for study in (part.study for part in parts):
-            if (
-                {"rac", "prompt-same-problems"} & set(study.sources)
-                and study.trace_source != TEACHER
-                and not is_traces(study.trace_source)
-            ):
+            if needing("traces", study.sources) and study.trace_source != TEACHER and not is_traces(study.trace_source):
                 key = study.trace_source, study.seed, study.t_max
                 most[key] = max(most.get(key, study), study, key=lambda each: each.calibration_tokens)
         steps = []

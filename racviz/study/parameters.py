@@ -5,17 +5,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from racviz.calibration import SOURCES
-from racviz.errors import ParameterError, check, unknown
+from racviz.exceptions import ParameterError, check, unknown
 from racviz.generation import Sampling, check_backend
 from racviz.interchange import is_traces
 from racviz.models import DTYPES
 from racviz.printable import holds_secret, placeless
 from racviz.problems import DOMAINS
+from racviz.problems.tables import Table
 from racviz.pruning import MODES, Pattern, Scope, solver_named
 from racviz.pruning.allocation import ALLOCATIONS
+from racviz.sources import SOURCES, needing
 from racviz.store import Store
-from racviz.tables import Table
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class Parameters:
 
     def _check_calibration_problems(self) -> None:
         """Another set of test problems with the embedded domain's calibration problems would be a comparison that nobody asked for."""
-        traced = () if is_traces(self.trace_source) else ("rac", "prompt-same-problems")
-        asked = ", ".join(sorted({"prompt", *traced} & set(self.sources)))
+        traced = [] if is_traces(self.trace_source) else needing("traces", self.sources)
+        asked = ", ".join(sorted({*needing("problems", self.sources), *traced}))
         if asked and not self.calibration_problems:
             raise ParameterError(
                 f"calibration_problems must be given where test_problems is, since the sources {asked} calibrate on problems: a file, "

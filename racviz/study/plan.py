@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from racviz.architecture import auto_class
 from racviz.calibration import CalibrationSet
-from racviz.checkpoints import check_checkpoint
-from racviz.errors import DataError, RacvizError, check, unknown
+from racviz.exceptions import DataError, RacvizError, check, unknown
 from racviz.generation import check_backend
 from racviz.generation.server import Client, Server
 from racviz.generation.vllm import Vllm
@@ -18,17 +16,21 @@ from racviz.grading import grader_of, refuse_ungradable
 from racviz.grading.sandbox import run_program
 from racviz.grading.showing import key_lines
 from racviz.interchange import import_traces, is_traces
-from racviz.models import DTYPES, LoadedModel, check_device, locate, provenance_of, tokenizer_fingerprint
+from racviz.models import DTYPES, LoadedModel, check_device, provenance_of, tokenizer_fingerprint
+from racviz.models.architecture import auto_class
+from racviz.models.checkpoints import check_checkpoint
+from racviz.models.formats import locate
 from racviz.problems import DOMAINS, Problem, ProblemSet, is_hub, load_problems
+from racviz.problems.texts import load_texts
 from racviz.prompting import thinking_format
 from racviz.pruning import Pattern, Scope
 from racviz.pruning.blocks import read_columns
 from racviz.pruning.cost import Machine, Shapes
+from racviz.sources import SOURCES, needing
 from racviz.study import Study, check_timing
 from racviz.study.contents import COMPARING, answering, parts_of
 from racviz.study.expected import Expectation, Step, cards, size_text, time_text
 from racviz.study.steps import TEACHER
-from racviz.texts import load_texts
 from racviz.tiny.teacher import teacher_of
 
 MACHINES = {
@@ -123,7 +125,7 @@ def make_plan(
         plan.keys = key_lines(test) if tried("grading", lambda: _gradable(test), str) else []
     train = tried("calibration problems", lambda: _problems(study, "calibration"),
                   lambda p: f"{len(p)} looked at, the first: {_short(p[0].text)}")  # fmt: skip
-    if "generic" in study.sources:
+    if needing("texts", study.sources):
         tried("generic text", lambda: _first_text(study), _short)
     if model is None:
         return plan
@@ -140,10 +142,10 @@ def make_plan(
     tried("device", lambda: _device(study.device) if on == "here" else study.device, str)
     if test is not None:
         tried("context", lambda: _fits(model, test, "budget", study.budget), str)
-    if train is not None and {"rac", "prompt-same-problems"} & set(study.sources) and not own:
+    if train is not None and needing("traces", study.sources) and not own:
         tried("context of traces", lambda: _fits(model, train, "t_max", study.t_max), str)
     if rendered:
-        planned, traced = replace(study), bool({"rac", "prompt-same-problems"} & set(study.sources))
+        planned, traced = replace(study), bool(needing("traces", study.sources))
         planned._memo["dense"] = model  # whose tokenizer is all that a calibration set needs
         for source in study.sources:
             if _on_file(study, source):
@@ -156,7 +158,7 @@ def make_plan(
             tried("traced tokens", lambda: _reachable(study, model, train), str)
     if test is not None:
         tried("what calibrated the model", lambda: _uncalibrated(model, test), str)
-    if None not in (test, train) and {"rac", "prompt", "prompt-same-problems"} & set(study.sources):
+    if None not in (test, train) and set(study.sources) - set(needing("texts", study.sources)):
         tried("overlap", lambda: _apart(test, train), str)
     if on == "here":
         tried("weights", lambda: _weights(study), str)
@@ -257,9 +259,10 @@ def _device(device: str) -> str:
 
 def _on_file(study: Study, source: str) -> bool:
     """Whether the calibration set of a source can be made here and now: from files, without a model's weights."""
-    if source == "generic":
+    needs = SOURCES[source].needs
+    if needs == "texts":
         return not study.generic_text or Path(study.generic_text.partition("?")[0]).exists()
-    if source == "prompt":
+    if needs == "problems":
         return not is_hub(study.calibration_problems or study.domain)
     return Path(study.trace_source.partition("?")[0]).exists() and is_traces(study.trace_source)
 

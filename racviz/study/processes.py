@@ -1,6 +1,6 @@
 """Steps of a study made side by side, by processes of one thread each.
 
-A small model takes one thread (see `racviz.threads`), which leaves the other cores free. The cells of a study do not depend
+A small model takes one thread (see `racviz.processes.threads`), which leaves the other cores free. The cells of a study do not depend
 on each other, so other processes make cells from the end of the list while this one makes them from its beginning. All
 results lie in the store: what a process made, the others read, and what a process failed to make, this one makes itself.
 """
@@ -21,11 +21,12 @@ from typing import Any
 
 import psutil
 
-from racviz.errors import check
+from racviz.exceptions import check
+from racviz.generation import kind_of
 from racviz.processes import end_with_parent
+from racviz.processes.threads import small_on_a_cpu
 from racviz.store import Store
 from racviz.study.parameters import as_parameters
-from racviz.threads import small_on_a_cpu
 
 VARIABLE = "RACVIZ_PROCESSES"
 """Environment variable: processes at most, this one included; 1 starts no other."""
@@ -44,7 +45,7 @@ def processes_for(study: Any, calls: int) -> int:
     That is: a model too large for one thread, a backend that has processes of its own, a process that is itself one of
     several, a machine with a single core or with too little memory.
     """
-    if study.backend != "hf" or multiprocessing.parent_process() is not None or not small_on_a_cpu(study.dense):
+    if not kind_of(study.backend).by_batch or multiprocessing.parent_process() is not None or not small_on_a_cpu(study.dense):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     room = available_memory() // MEMORY

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 
-from racviz.errors import RacvizError
+from racviz.exceptions import RacvizError
 
 MODEL = ("model", "thinking", "trust_remote_code", "device", "dtype")
 PROBLEMS = ("domain", "calibration_problems")

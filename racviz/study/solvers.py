@@ -1,6 +1,6 @@
 """Solvers side by side: the same calibration sets, problems and seeds, pruned by each of several methods."""
 
-from racviz.errors import check
+from racviz.exceptions import check
 from racviz.study import Study
 from racviz.study.variants import MEASURED, variant, vary
 

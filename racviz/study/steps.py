@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from racviz.calibration import CalibrationSet, calibration_set
-from racviz.errors import NotInStore, ParameterError
 from racviz.evaluation import Evaluation, evaluate
-from racviz.generation import Sampling, backend_key, opened
+from racviz.exceptions import NotInStore, ParameterError
+from racviz.generation import Sampling, backend_key, kind_of, opened
 from racviz.grading import refuse_ungradable
 from racviz.interchange import import_traces, is_traces
 from racviz.interchange.reading import is_own
 from racviz.models import LoadedModel, load_model
 from racviz.printable import placeless
 from racviz.problems import ProblemSet, load_problems
+from racviz.problems.texts import load_texts
+from racviz.processes.threads import small_on_a_cpu
 from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
 from racviz.pruning.blocks import decoder_blocks, read_columns
 from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
+from racviz.sources import SOURCES
 from racviz.store import atomic, hash_file, key_of
 from racviz.study.parameters import Parameters
-from racviz.texts import load_texts
-from racviz.threads import small_on_a_cpu
 from racviz.traces import Traces, generate_traces, read_parquet, write_parquet
 
 CHUNK, LARGEST = 64, 1024
@@ -86,7 +87,7 @@ class Steps(Parameters):
         pool = self.calibration_pool(8 * CHUNK)
         with opened(self.tracer, self.backend) as running:
             while tokens < self.calibration_tokens:
-                size = CHUNK if running.backend is None else max(CHUNK, min(count, LARGEST))
+                size = CHUNK if running.by_batch else max(CHUNK, min(count, LARGEST))
                 while count + size > len(pool) and (more := self.calibration_pool(2 * len(pool))) and len(more) > len(pool):
                     pool = more  # generated problems come from the first on
                 chunk = pool[count : count + size] if len(pool) > count else None
@@ -136,19 +137,18 @@ class Steps(Parameters):
 
     def _calibration(self, source: str) -> CalibrationSet:
         options = dict(tokens=self.calibration_tokens, seed=self.seed)
-        if source == "generic":
+        kind = SOURCES[source]
+        if kind.needs == "texts":
             texts = load_texts(self.generic_text, seed=self.seed) if self.generic_text else None
             options |= dict(sequence_length=self.sequence_length, packed=bool(self.generic_text))
             return calibration_set(source, self.dense, texts=texts, **options)
-        if source == "prompt":
+        if kind.needs == "problems":
             count = max(256, self.calibration_tokens // 20)  # hardly any prompt is shorter than 20 tokens
             return calibration_set(
                 source, self.dense, problems=self.calibration_pool(count), sequence_length=self._window, **options
             )
-        few = source == "prompt-same-problems"
-        return calibration_set(
-            source, self.dense, traces=self.traces(), sequence_length=self._window, allow_fewer=few, **options
-        )
+        options |= dict(sequence_length=self._window, allow_fewer=kind.may_be_short)
+        return calibration_set(source, self.dense, traces=self.traces(), **options)
 
     def prune(self, source: str, sparsity: float, mode: str | None = None) -> LoadedModel:
         """The model pruned with one source to one sparsity."""
@@ -295,7 +295,7 @@ class Steps(Parameters):
 
     def can_answer(self) -> None:
         """Raise ParameterError where the backend cannot run the pruned models that are made on the way."""
-        if "://" in self.backend:
+        if kind_of(self.backend).serves_one:
             raise ParameterError(
                 f"backend={self.backend!r} serves one model, but pruned ones have to answer too; take 'hf' or 'vllm' here. (A server "
                 "can make traces and greedy rollouts; a pruned model that was saved and is served is evaluated by `racviz evaluate`.)"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import check
 from racviz.evaluation import time_generation
+from racviz.exceptions import check
 from racviz.models import LoadedModel
+from racviz.processes.threads import threads_for
 from racviz.study.sharing import hand_over
-from racviz.threads import threads_for
 from racviz.traces import read_parquet, write_parquet
 
 ROUNDS = 2

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from racviz.errors import ParameterError, check, unknown
+from racviz.exceptions import ParameterError, check, unknown
 from racviz.printable import placeless
 from racviz.study import Study
 from racviz.study.parameters import parameter_names, tell_apart

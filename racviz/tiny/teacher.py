@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.problems import Problem
 from racviz.tiny.domains import DOMAINS

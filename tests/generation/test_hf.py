@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import GenerationConfig
 
-from racviz.errors import DataError, ParameterError
+from racviz.exceptions import DataError, ParameterError
 from racviz.generation import BACKENDS, Completion, Request, Sampling, generate, hf
 from racviz.generation.hf import choose, stop_ids
 
@@ -320,7 +320,7 @@ def test_sampling_refuses_what_makes_no_sense(field, value):
 
 def test_unknown_backends_and_batch_sizes(tiny):
     request = ragged_requests(1)
-    with pytest.raises(ParameterError, match="backend must be one of 'hf', 'vllm'; not"):
+    with pytest.raises(ParameterError, match="backend must be one of 'hf', 'vllm'"):
         generate(tiny, request, GREEDY, backend="hff")
     assert "hf" in BACKENDS
     with pytest.raises(ParameterError, match="batch_size"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz.errors import GenerationError, ParameterError
+from racviz.exceptions import GenerationError, ParameterError
 from racviz.generation import Request, Sampling, check_backend, completion_of, generate, opened
 from racviz.traces import complete
 

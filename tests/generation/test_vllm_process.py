@@ -9,7 +9,7 @@ import time
 import pytest
 
 import racviz as rv
-from racviz.errors import GenerationError, ParameterError
+from racviz.exceptions import GenerationError, ParameterError
 from racviz.generation import Request, Sampling, backend_key, check_backend, generate, opened
 from racviz.generation.vllm import Vllm, Workers
 from racviz.traces import complete

@@ -62,7 +62,7 @@ def become(folder: Path, kind: str) -> None:
 
 
 def serve() -> None:
-    from racviz.errors import RacvizError
+    from racviz.exceptions import RacvizError
     from racviz.grading.sandbox import Limits, run_program
 
     for line in sys.stdin:

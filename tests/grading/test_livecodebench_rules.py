@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.grading import Limits, SandboxError
 from racviz.grading.programs import cases_of, run_tests
 from racviz.grading.sandbox import run_program

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 from racviz.grading import grade_all, grader_of
 from racviz.grading.maths import MathsJudge
 from racviz.problems import Problem, load_problems

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from racviz.errors import DataError, GradingError
+from racviz.exceptions import DataError, GradingError
 from racviz.grading import Limits, SandboxError, grade_all, program_of
 from racviz.grading.programs import run_tests
 from racviz.grading.sandbox import run_program
@@ -221,7 +221,7 @@ def test_where_nothing_contains_it_a_program_is_refused_unless_somebody_insists(
 
 @pytest.mark.parametrize(("name", "value"), [("seconds", 0), ("memory", 5), ("output", 0), ("files", 1.5), ("processes", 0)])
 def test_limits_are_checked(name, value):
-    from racviz.errors import ParameterError
+    from racviz.exceptions import ParameterError
 
     with pytest.raises(ParameterError, match=name):
         Limits(**{name: value})

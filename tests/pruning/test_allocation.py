@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pruning_helpers import ragged
 
 import racviz as rv
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.pruning import Pattern, second_moments
 from racviz.pruning.allocation import MOST, OUTLIER, SPREAD, allocate
 from racviz.pruning.blocks import Scope

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz.errors import ParameterError
+from racviz.exceptions import ParameterError
 from racviz.pruning.blocks import Scope
 from racviz.pruning.cost import Machine, Shapes, expected_cost
 

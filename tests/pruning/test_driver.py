@@ -9,7 +9,7 @@ from pruning_helpers import ragged, solve
 
 import racviz as rv
 from racviz.calibration import CalibrationSet
-from racviz.errors import DataError, NumericalError, ParameterError
+from racviz.exceptions import DataError, NumericalError, ParameterError
 from racviz.pruning import second_moments
 from racviz.pruning.blocks import Scope, decoder_blocks
 from racviz.pruning.moments import block_moments, symmetric_update

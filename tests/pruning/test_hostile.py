@@ -12,12 +12,12 @@ from pruning_helpers import correlated, ragged, solve
 
 import racviz as rv
 from racviz.calibration import CalibrationSet
-from racviz.errors import DataError, NumericalError, ParameterError
+from racviz.exceptions import DataError, NumericalError, ParameterError
 from racviz.pruning import LinearInputs, blocks, driver, second_moments, solver_named
 from racviz.pruning.allocation import allocate
 from racviz.pruning.blocks import full_precision
+from racviz.pruning.column_loop import sweep, sweep_reference
 from racviz.pruning.patterns import Pattern, lowest, quotas
-from racviz.pruning.sweep import sweep, sweep_reference
 
 
 def weights(loaded):

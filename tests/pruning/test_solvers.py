@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pruning_helpers import correlated, error_of, reference_sparsegpt, solve
 
-from racviz.errors import NumericalError, ParameterError
+from racviz.exceptions import NumericalError, ParameterError
 from racviz.pruning import METHODS, LinearInputs, kernels, solver_named
+from racviz.pruning.column_loop import sweep, sweep_in_strips, sweep_reference, transposed
 from racviz.pruning.inputs import factor_in_place, inverse_factor
 from racviz.pruning.linear import relative_error
 from racviz.pruning.patterns import Pattern, lowest, quotas
-from racviz.pruning.sweep import sweep, sweep_in_strips, sweep_reference, transposed
 
 needs_compiler = pytest.mark.skipif(
     not shutil.which("g++") or " " in torch.__file__,
@@ -164,7 +164,7 @@ openmp = ctypes.CDLL(None)
 if not hasattr(openmp, "omp_get_max_active_levels"):
     sys.exit("no OpenMP")
 torch.set_num_threads(2)
-from racviz.pruning.sweep import transposed
+from racviz.pruning.column_loop import transposed
 assert torch.equal(transposed(torch.arange(6.0).reshape(2, 3)), torch.arange(6.0).reshape(2, 3).T)
 print(openmp.omp_get_max_active_levels(), torch.get_num_threads())
 """

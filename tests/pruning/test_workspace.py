@@ -12,7 +12,7 @@ import torch
 from pruning_helpers import ragged
 
 import racviz as rv
-from racviz.errors import DataError, NumericalError, StorageError
+from racviz.exceptions import DataError, NumericalError, StorageError
 from racviz.pruning import driver
 from racviz.pruning.blocks import decoder_blocks
 

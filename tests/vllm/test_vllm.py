@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import racviz as rv
-from racviz.errors import GenerationError
+from racviz.exceptions import GenerationError
 from racviz.generation import Request, Sampling, generate, opened
 from racviz.generation.vllm import Vllm
 from racviz.traces import complete

@@ -1,17 +1,19 @@
-"""The solvers, by name. A new one is a file beside these and a line in `SOLVERS`."""
+"""The solvers, by name. A new one is a file and a line: in SOLVERS, or an entry point of the group `racviz.solvers`."""
 
-from racviz.errors import ParameterError, unknown
+from racviz.exceptions import ParameterError, unknown
 from racviz.pruning.interface import Solver
 from racviz.pruning.solvers.alps import alps
 from racviz.pruning.solvers.magnitude import magnitude
 from racviz.pruning.solvers.refit import refitted
 from racviz.pruning.solvers.sparsegpt import sparsegpt
 from racviz.pruning.solvers.wanda import wanda
+from racviz.registry import Registry
 
-SOLVERS: dict[str, Solver] = {"magnitude": magnitude, "wanda": wanda, "sparsegpt": sparsegpt, "alps": alps}
+OWN: dict[str, Solver] = {"magnitude": magnitude, "wanda": wanda, "sparsegpt": sparsegpt, "alps": alps}
+SOLVERS = Registry("method", "racviz.solvers", OWN)
 REFITS = ("refit", "exact")
-METHODS = (*SOLVERS, *(f"{name}+refit" for name in SOLVERS))
-"""The names on offer; `+exact` in place of `+refit` solves the least squares of each row exactly, for small linears."""
+METHODS = (*OWN, *(f"{name}+refit" for name in OWN))
+"""The names of racviz's own; `+exact` in place of `+refit` solves the least squares of each row exactly, for small linears."""
 
 
 def solver_named(method: str | Solver) -> Solver:
@@ -22,5 +24,5 @@ def solver_named(method: str | Solver) -> Solver:
         raise ParameterError(f"method must be a name or a callable; got {method!r}.")
     name, plus, refit = method.partition("+")
     if name not in SOLVERS or (plus and refit not in REFITS):
-        raise unknown("method", method, METHODS)
+        raise unknown("method", method, [*SOLVERS, *(f"{name}+refit" for name in SOLVERS)])
     return refitted(SOLVERS[name], refit) if plus else SOLVERS[name]

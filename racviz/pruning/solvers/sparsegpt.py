@@ -7,9 +7,9 @@ as they have become.
 
 import torch
 
+from racviz.pruning.column_loop import sweep, transposed
 from racviz.pruning.interface import LinearInputs, Pattern, Solved
 from racviz.pruning.patterns import quotas
-from racviz.pruning.sweep import sweep, transposed
 
 BLOCK = 128
 

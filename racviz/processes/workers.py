@@ -11,9 +11,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
-from racviz.files import failure_of_the_machine
 from racviz.processes import end_with_parent
 from racviz.store import Store
+from racviz.store.files import failure_of_the_machine
 from racviz.study import Study, as_parameters
 from racviz.study.processes import end_workers, study_of_worker
 from racviz.study.sharing import hand_over

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from racviz.errors import ParameterError, check, unknown
-from racviz.templates import TemplateFailure, render, undeclared
+from racviz.exceptions import ParameterError, check, unknown
+from racviz.prompting.templates import TemplateFailure, render, undeclared
 
 SWITCH = re.compile(r"[A-Za-z_]\w*=[^\s=<>]+")
 NAMED = re.compile(r"think|thought|reason", re.IGNORECASE)

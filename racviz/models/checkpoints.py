@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import DataError, reason_of
-from racviz.filekinds import POINTER
+from racviz.exceptions import DataError, reason_of
+from racviz.problems.filekinds import POINTER
 
 HEADS = re.compile(
     r"For(?:Sequence|Token|Audio|Image)Classification|ForQuestionAnswering|ForMaskedLM|ForMultipleChoice|ForReward|RewardModel"

@@ -67,7 +67,7 @@ def new_draft(folder: Path, name: str) -> Path:
     return draft
 
 
-def drafts(folder: Path) -> list[Draft]:
+def drafts_in(folder: Path) -> list[Draft]:
     """The drafts that lie directly in a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
@@ -84,7 +84,7 @@ def reclaim(folder: Path, unstamped: str = ".*") -> int:
     racviz shares with others, such a file may be another program's.
     """
     freed = 0
-    for draft in drafts(folder):
+    for draft in drafts_in(folder):
         if (draft.owner is not None or re.fullmatch(unstamped, draft.name, re.DOTALL)) and draft.abandoned:
             freed += remove(draft.path, missing_ok=True)
     return freed

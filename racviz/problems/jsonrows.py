@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 TEXTS = ("prompt", "problem", "question", "question_content", "input", "text")
 ROW = (*TEXTS, "messages", "conversations", "response", "completion", "prompt_ids", "input_ids", "generations")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from racviz.drafts import remove
-from racviz.errors import DataError, StorageError
-from racviz.files import explained, open_regular, read_text, write_text
+from racviz.exceptions import DataError, StorageError
 from racviz.processes import Owner, this_process
+from racviz.store.drafts import remove
+from racviz.store.files import explained, open_regular, read_text, write_text
 
 BEAT = 300.0
 """Seconds between two signs of life of an owner."""

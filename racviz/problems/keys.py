@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from racviz.csvrows import Numeral
-from racviz.errors import DataError
-from racviz.jsonrows import Written
+from racviz.exceptions import DataError
+from racviz.problems.csvrows import Numeral
+from racviz.problems.jsonrows import Written
 
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
 QUOTED_LIST = re.compile(r"\s*\[\s*['\"]")

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from racviz.errors import DataError
-from racviz.filekinds import suffixes, text_lines
+from racviz.exceptions import DataError
+from racviz.problems.filekinds import suffixes, text_lines
 
 DELIMITERS = (",", ";", "\t", "|")
 SEPARATOR = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)

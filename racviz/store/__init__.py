@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from racviz.drafts import Draft, draft_name, drafts, new_draft, newest, reclaim, remove, size_of
-from racviz.errors import DamagedArtefact, ResourceError, check, unknown
-from racviz.files import (
+from racviz.exceptions import DamagedArtefact, ResourceError, check, unknown
+from racviz.store.drafts import Draft, draft_name, drafts_in, new_draft, newest, reclaim, remove, size_of
+from racviz.store.files import (
     atomic,
     atomic_files,
     explained,
@@ -33,7 +33,7 @@ from racviz.files import (
     settle,
     write_text,
 )  # fmt: skip
-from racviz.locks import in_use
+from racviz.store.locks import in_use
 
 __all__ = [
     "FORMAT", "Store", "atomic", "atomic_files", "canonical", "explained", "hash_file", "is_regular", "key_of", "open_regular", "read_text",
@@ -59,7 +59,7 @@ def resource(path: str = "") -> Path:
 
     Raises ResourceError, a FileNotFoundError that names the resource.
     """
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     for root in (here / "_resources", here.parent):
         if (root / path).exists():
             return root / path
@@ -253,7 +253,7 @@ class Store:
         return [
             draft
             for kind in self._kinds()
-            for draft in drafts(kind)
+            for draft in drafts_in(kind)
             if draft.owner is not None or re.fullmatch(UNSTAMPED, draft.name)
         ]
 

@@ -8,7 +8,7 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-from racviz.errors import DamagedArtefact, DataError
+from racviz.exceptions import DamagedArtefact, DataError
 from racviz.store import Store
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any
 
-from racviz.errors import DataError
-from racviz.keys import is_missing, plain, scalar_text
+from racviz.exceptions import DataError
 from racviz.printable import shown
+from racviz.problems.keys import is_missing, plain, scalar_text
 
 OPTIONS = ("options", "choices")
 LETTERED = tuple(ascii_uppercase[:10])

@@ -11,7 +11,7 @@ import pickletools
 import zlib
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 HARMLESS = {"PROTO", "FRAME", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "MEMOIZE", "BINPUT", "LONG_BINPUT", "STOP"}
 LARGEST = 2**28

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from racviz.drafts import draft_name, reclaim, remove
-from racviz.errors import DataError, StorageError
+from racviz.exceptions import DataError, StorageError
+from racviz.store.drafts import draft_name, reclaim, remove
 
 REASONS = {
     errno.ENOSPC: "the disk is full; free space or set RACVIZ_CACHE to a folder elsewhere",

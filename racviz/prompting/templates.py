@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from racviz.answering import Answering
+from racviz.processes.answering import Answering
 
 SECONDS = 10.0
 """After which a template is given up."""

@@ -15,17 +15,17 @@ from typing import Any
 
 import torch
 
-from racviz.architecture import auto_class, check_decoder, check_ends, context_of, length_switch
-from racviz.checkpoints import any_generation_config, check_checkpoint, check_unused, gguf
-from racviz.errors import DataError, NumericalError, ParameterError, RacvizError, check, reason_of, unknown
-from racviz.files import INCOMPLETE, is_regular
+from racviz.exceptions import DataError, NumericalError, ParameterError, RacvizError, check, reason_of
+from racviz.models.architecture import auto_class, check_decoder, check_ends, context_of, length_switch
+from racviz.models.checkpoints import any_generation_config, check_checkpoint, check_unused
+from racviz.models.formats import EMBEDDED, locate
 from racviz.printable import placeless
 from racviz.prompting import ThinkingFormat, detect_format, render_prompt, thinking_format
-from racviz.schemas import Provenance, checked, loaded_json
-from racviz.store import atomic_files, explained, hash_file, read_text, regular_file, resource, write_text
+from racviz.store import atomic_files, explained, hash_file, read_text, regular_file, write_text
+from racviz.store.files import INCOMPLETE, is_regular
+from racviz.store.kinds import Provenance
+from racviz.store.schemas import checked, loaded_json
 
-EMBEDDED = ("tiny-reasoner", "tiny-reasoner-small", "tiny-reasoner-seed1")
-SMOLLM2 = "smollm2"
 STALE = ("model*.safetensors*", "racviz_report.csv", "chat_template.jinja", "generation_config.json")
 """Files of a checkpoint that was saved in a folder before: transformers would load them with the new one."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -50,7 +50,7 @@ class LoadedModel:
     remote_code: bool = False
     """Whether it was loaded with trust_remote_code."""
     trials: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Results of the trials of `racviz.conformance`, each made when first asked for."""
+    """Results of the trials of `racviz.models.conformance`, each made when first asked for."""
 
     @property
     def device(self) -> torch.device:
@@ -282,38 +282,6 @@ def quiet() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def locate(name: str, revision: str | None = None, code: bool = False, weights: bool = True) -> tuple[Path, str | None]:
-    """The folder behind a name, and the commit of a hub id (the key of an artefact); None for other folders.
-
-    weights: False fetches only the small files.
-    """
-    from racviz import hub, smollm2
-
-    plain, _, asked = name.partition("@")
-    if revision is not None and asked:
-        raise ParameterError(f"revision={revision!r} and the model {name!r} both name a revision; give one.")
-    if plain in (*EMBEDDED, SMOLLM2) or os.path.isdir(name):
-        if revision or (asked and not os.path.isdir(name)):
-            raise ParameterError(f"revision must be None for {plain!r}; only a hub id has revisions.")
-        if name in EMBEDDED:
-            return resource(f"data/models/{name}"), None
-        if name == SMOLLM2:
-            folder = smollm2.checkpoint()
-            return folder, folder.parent.name  # the artefact's key, which stands for its content: it was verified a moment ago
-        return Path(name), None
-    if name.lower().endswith(".gguf"):
-        raise gguf(name, Path(name).name)
-    if os.path.isfile(name):
-        raise DataError(f"{name!r} is a file; a model is a folder with config.json, *.safetensors and a tokenizer.")
-    if hub.is_id(plain):
-        return hub.snapshot(plain, revision or asked or None, code, weights)
-    if "/" in name or "\\" in name:
-        raise ParameterError(
-            f"model {name!r} is no folder here; pass an existing folder, an embedded name or a hub id owner/name."
-        )
-    raise unknown("model", name, (*EMBEDDED, SMOLLM2), "Or pass a local folder or a hub id owner/name.")
 
 
 def _fingerprint(made_by: dict[str, Any], folder: Path | None) -> str:

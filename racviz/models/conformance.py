@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from racviz.architecture import length_switch
-from racviz.errors import DataError, ParameterError, RacvizError, reason_of
+from racviz.exceptions import DataError, ParameterError, RacvizError, reason_of
+from racviz.models.architecture import length_switch
 
 if TYPE_CHECKING:
     from racviz.models import LoadedModel

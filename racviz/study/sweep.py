@@ -14,21 +14,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from racviz.drafts import reclaim
-from racviz.errors import DataError, ParameterError, StorageError, check, unknown
-from racviz.files import failure_of_the_machine
+from racviz.exceptions import DataError, ParameterError, StorageError, check, unknown
 from racviz.generation import backend_key
-from racviz.locks import alone
 from racviz.printable import placeless
 from racviz.processes import terminable
+from racviz.processes.workers import rows_of, run_cell
 from racviz.progress import progress_bar
-from racviz.schemas import checked_grid, parsed_cell, shortened
 from racviz.store import Store, explained, is_regular, key_of, regular_file, write_text
+from racviz.store.drafts import reclaim
+from racviz.store.files import failure_of_the_machine
+from racviz.store.kinds import checked_grid, parsed_cell
+from racviz.store.locks import alone
+from racviz.store.schemas import shortened
 from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
 from racviz.study.parameters import parameter_names, tell_apart
 from racviz.study.sharing import hand_over, show_keys
 from racviz.study.timing import time_cells
-from racviz.workers import rows_of, run_cell
 
 __all__ = ["Book", "Cell", "cell_names", "run_cell", "run_sweep", "studies_of"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
 LENGTHS = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length", "max_sequence_length")
 LONG = ("longrope", "su")

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from racviz import hub
-from racviz.errors import DataError, unknown
-from racviz.filekinds import read_text
-from racviz.keys import named
+from racviz.exceptions import DataError, unknown
+from racviz.problems.filekinds import read_text
+from racviz.problems.keys import named
+from racviz.problems.tables import SUFFIXES, Row, Table, file_rows, folder_rows, hub_rows
 from racviz.store import resource
-from racviz.tables import SUFFIXES, Row, Table, file_rows, folder_rows, hub_rows
 
 HUB = {"c4": ("allenai/c4", "en"), "wikitext": ("Salesforce/wikitext", "wikitext-103-raw-v1")}
 """Data sets of text by a short name: id and config."""

@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from racviz import hub
-from racviz.csvrows import DELIMITERS, csv_rows
-from racviz.errors import DataError, unknown
-from racviz.filekinds import COLUMNAR, HEAD, PACKED, kind_of, suffixes, text_lines, unpacked
-from racviz.files import regular_file
-from racviz.jsonrows import json_rows
-from racviz.schemas import unreadable
+from racviz.exceptions import DataError, unknown
+from racviz.problems.csvrows import DELIMITERS, csv_rows
+from racviz.problems.filekinds import COLUMNAR, HEAD, PACKED, kind_of, suffixes, text_lines, unpacked
+from racviz.problems.jsonrows import json_rows
+from racviz.store.files import regular_file
+from racviz.store.schemas import unreadable
 
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its columns."""

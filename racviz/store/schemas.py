@@ -7,143 +7,13 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from racviz.errors import DataError
+from racviz.exceptions import DataError
 
-TOKEN_LIMIT = 2**31 - 1
-"""Token ids, positions and samples fit into 32 bits everywhere."""
 SHOWN = 80
-
-
-class ErrorsLabel(msgspec.Struct, frozen=True):
-    """The label of an errors file; files of earlier versions lack some of it."""
-
-    model: str | None = None
-    metric: str | None = None
-    domain: str | None = None
-    method: str | None = None
-    mode: str | None = None
-    layer: str | int | None = None
-    sparsity: Annotated[float, msgspec.Meta(ge=0, le=1)] | str | None = None
-    """Text where the models differ in it."""
-    seed: int | str | None = None
-    rollouts: int | None = None
-    rollouts_by: str | None = None
-    calibration_tokens: int | str | dict[str, int | None] | None = None
-    """A number, or one a model; None for a model that another tool pruned."""
-
-
-class EvaluationLabel(msgspec.Struct, frozen=True):
-    """The label of an evaluation."""
-
-    model: str | None = None
-
-
-class TracesLabel(msgspec.Struct, frozen=True):
-    """The label of a traces file."""
-
-    tokenizer: str
-    model: str = ""
-    model_fingerprint: str = ""
-    sampling: dict[str, Any] = {}
-
-
-class CalibrationLabel(msgspec.Struct, frozen=True):
-    """The label of a calibration file."""
-
-    source: str
-    problems: list[str]
-    label: dict[str, Any]
-
-
-class CalibrationOfModel(msgspec.Struct, frozen=True):
-    """The calibration of a pruned model in its racviz.json."""
-
-    problems: list[str] = []
-
-
-class Provenance(msgspec.Struct, frozen=True):
-    """The content of racviz.json beside a model, as far as racviz reads it."""
-
-    name: str = ""
-    fingerprint: str = ""
-    base: str = ""
-    base_fingerprint: str = ""
-    prune: dict[str, Any] = {}
-    calibration: CalibrationOfModel = CalibrationOfModel()
-    sparsity: float = 0.0
-    sparsity_all: float = 0.0
-
-
-TokenId = Annotated[int, msgspec.Meta(ge=0, le=TOKEN_LIMIT)]
-Whole = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class JournalRow(msgspec.Struct, frozen=True):
-    """A line of a journal: a completion and its place among the requests."""
-
-    row: Whole
-    output_ids: list[TokenId]
-    finish_reason: str
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """progress.json of a workspace."""
-
-    identity: str
-    done: Whole
-    rows: list[dict[str, Any]]
-    hashes: dict[str, str]
-
-
-class PyramidMeta(msgspec.Struct, frozen=True):
-    """meta.json of an explorer's pyramid."""
-
-    made_of: dict[str, int | None]
-    problems: list[str]
-    lengths: list[Whole]
-    t_in: list[Whole]
-    columns: Whole
-    names: list[str]
-    unusable: Whole
-    vocabulary: dict[str, str]
-    label: dict[str, Any]
-    sequences: str
-
-
-class CalibrationOfMoments(msgspec.Struct, frozen=True):
-    """The calibration set of second moments."""
-
-    tokens: Whole
-    fingerprint: str
-    problems: list[str]
-
-
-class MomentsLabel(msgspec.Struct, frozen=True):
-    """The label of a file of second moments."""
-
-    groups: dict[str, str]
-    tokens: dict[str, tuple[Whole, Whole]]
-    model: str
-    calibration: CalibrationOfMoments
-
-
-Scalar = str | int | float | bool | None
-
-
-class CellEntry(msgspec.Struct, frozen=True):
-    """A line of cells.jsonl."""
-
-    key: str
-    cell: str
-    row: dict[str, Scalar] | msgspec.UnsetType = msgspec.UNSET
-    error: str | msgspec.UnsetType = msgspec.UNSET
-
-
-Axes = dict[str, Scalar | list[Scalar | list[Scalar]]]
 
 
 @dataclass(frozen=True)
@@ -159,33 +29,15 @@ class Column:
     nullable: bool = False
 
 
-ERRORS = (
-    Column("problem_id", "text or whole", nullable=True),
-    Column("position", "whole", 0, TOKEN_LIMIT),
-    Column("phase", "text", nullable=True),
-)
-EVALUATION = (
-    Column("problem_id", "text"),
-    Column("correct", "truth"),
-    Column("think_tokens", "number", 0, TOKEN_LIMIT),
-    Column("sample", "whole", 0, TOKEN_LIMIT, required=False),
-    Column("output_tokens", "whole", 0, TOKEN_LIMIT, required=False),
-    Column("finish_reason", "text", required=False),
-)
-TRACES = (
-    Column("problem_id", "text"),
-    Column("sample", "whole", 0, TOKEN_LIMIT),
-    Column("prompt_ids", "lists of whole", 0, TOKEN_LIMIT),
-    Column("output_ids", "lists of whole", 0, TOKEN_LIMIT),
-    Column("finish_reason", "text"),
-    Column("content_hash", "text", required=False),
-)
-COMPLETIONS = (Column("output_ids", "lists of whole", 0, TOKEN_LIMIT), Column("finish_reason", "text"))
-CALIBRATION = (
-    Column("token_ids", "lists of whole", 0, TOKEN_LIMIT),
-    Column("phases", "lists of whole", 0, 127),
-    Column("weights", "lists of number", 0),
-)
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a kind of file, with its name for messages."""
+
+    kind: str
+    columns: tuple[Column, ...]
+
+
+ANY_COLUMNS = Columns("a parquet", ())
 
 
 def shortened(value: object) -> str:
@@ -272,16 +124,14 @@ def readable_columns(file: object) -> Iterator[None]:
         raise DataError(f"{file} holds columns that cannot be read: {shortened(str(error))}") from error
 
 
-def check_table(table: Any, columns: tuple[Column, ...], file: object) -> None:
+def check_table(table: Any, schema: Columns, file: object) -> None:
     """Raise DataError for the first column of an arrow table that is not what the schema says."""
     names = table.column_names
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise wrong(file, None, twice[0], "two columns", "one column")
-    if missing := [column.name for column in columns if column.required and column.name not in names]:
-        kinds = ((TRACES, "a traces"), (ERRORS, "an errors"), (EVALUATION, "an evaluation"), (CALIBRATION, "a calibration"))
-        kind = next((name for schema, name in kinds if schema is columns), "a")
-        raise DataError(f"{file} is not {kind} file of racviz: it lacks the columns {', '.join(missing)}.")
-    for column in columns:
+    if missing := [column.name for column in schema.columns if column.required and column.name not in names]:
+        raise DataError(f"{file} is not {schema.kind} file of racviz: it lacks the columns {', '.join(missing)}.")
+    for column in schema.columns:
         if column.name in names:
             _check_column(table.column(column.name), column, file)
 
@@ -348,26 +198,3 @@ def _outside(values: Any, column: Column) -> Any:
         if bound is not None:
             bad = pc.or_(bad, pc.fill_null(compare(as_float, float(bound)), True))
     return bad
-
-
-def parsed_cell(line: str, file: object, number: int) -> dict[str, Any]:
-    """An entry of cells.jsonl. Raises JSONDecodeError for a line that was cut off, DataError for one that is whole and is no entry."""
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise wrong(file, number, "the line", line[: SHOWN + 1], "an object that is not nested too deep") from error
-    cell = checked(entry, CellEntry, file, number, "the line")
-    for name in ("minutes", "timed_problems"):
-        value = cell.row.get(name) if isinstance(cell.row, dict) else None
-        if isinstance(value, str):
-            raise wrong(file, number, f"row.{name}", value, "a number")
-    return entry
-
-
-def checked_grid(grid: Any, file: object) -> Any:
-    """A grid as it is, its values plain. Raises DataError for dates, keys that are no texts, and deep nesting."""
-    for row, each in enumerate(grid if isinstance(grid, list) else [grid], 1):
-        checked(each, Axes, file, row if isinstance(grid, list) else None, "the grid")
-    return grid
