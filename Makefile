@@ -55,7 +55,7 @@ PRETTIER := $(JAVASCRIPT) racviz/explorer/static/*.css
 define javascript
 @command -v npm >/dev/null || { echo "node is not installed: JavaScript was not checked"; exit 0; }; \
 cat package.json package-lock.json | cmp -s - node_modules/.installed || { \
-  npm ci --silent && cat package.json package-lock.json > node_modules/.installed; } && $(1)
+  npm ci --loglevel=error && cat package.json package-lock.json > node_modules/.installed; } && $(1)
 endef
 
 lint: install-dev ## Check code style, and that notebooks are committed without outputs

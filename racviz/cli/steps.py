@@ -135,9 +135,7 @@ def _generated(loaded: Any, chosen: Any, name: str, sampling: Any, rows: dict, o
     samples, cap = rows["samples"], sampling.max_new_tokens
     seconds = None
     if samples >= 1 and rows["batch_size"] >= 1:  # else generating reports it
-        seconds = generating_time(
-            loaded, chosen, name, samples, cap, rows["batch_size"], rows["backend"]
-        )
+        seconds = generating_time(loaded, chosen, name, samples, cap, rows["batch_size"], rows["backend"])
     work = f"{len(chosen)} problems × {samples}, up to {cap:,} new tokens each"
     begin("traces", work, seconds, out)
     return rv.generate_traces(loaded, chosen, sampling, store=Store.default(), **rows)
