@@ -61,6 +61,7 @@ endef
 lint: install-dev ## Check code style, and that notebooks are committed without outputs
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
+	$(IN_VENV) -m mypy
 	find notebooks -name '*.ipynb' ! -path '*/.ipynb_checkpoints/*' -exec $(IN_VENV) -m nbstripout --verify {} +
 	$(call javascript,npm exec -- prettier --check $(PRETTIER) && npm exec -- eslint --max-warnings 0 $(JAVASCRIPT))
 

@@ -39,7 +39,7 @@ _HOMES = {
     "study.sweep": ("run_sweep",),
     "results": ("read_results",),
     "paper": ("published",),
-    "reports": ("plan_report", "run_report"),
+    "reports.running": ("plan_report", "run_report"),
     "explorer": ("Explorer", "explore"),
     "play": ("playground",),
     "exceptions": ("RacvizError",),

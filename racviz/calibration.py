@@ -113,9 +113,8 @@ class CalibrationSet:
         for row, lists in enumerate(zip(frame["token_ids"], frame["phases"], frame["weights"], strict=True), 1):
             if len({len(each) for each in lists}) > 1:
                 raise wrong(path, row, "phases and weights", [len(each) for each in lists], "as long as token_ids")
-        return cls(
-            meta["source"], *([*frame[c]] for c in ("token_ids", "phases", "weights")), tuple(meta["problems"]), meta["label"]
-        )
+        sequences, phases, weights = ([*frame[column]] for column in ("token_ids", "phases", "weights"))
+        return cls(meta["source"], sequences, phases, weights, tuple(meta["problems"]), meta["label"])
 
 
 def calibration_set(
@@ -189,7 +188,10 @@ def calibration_set(
     _check_material(source, kind.needs, material)
     rows = list(kind.rows(material))
     order = np.random.default_rng(seed).permutation(len(rows))
-    sequences, phases, used, left = [], [], {}, tokens
+    sequences: list[np.ndarray] = []
+    phases: list[np.ndarray] = []
+    used: dict[str, None] = {}
+    left = tokens
     for k in order:
         if left <= 0:
             break
@@ -215,7 +217,7 @@ def calibration_set(
         "tokenizer": loaded.name,
         "vocabulary": loaded.vocabulary,
     }
-    if kind.needs == "traces":
+    if kind.needs == "traces" and traces is not None:
         own = traces.model_fingerprint == loaded.fingerprint
         label |= {"trace_source": traces.model, "on_policy": own, "t_max": traces.sampling.get("max_new_tokens")}
     if kind.needs == "texts":

@@ -180,7 +180,9 @@ def reconstruction_errors(
     if rollouts.tokenizer != tokenizer_fingerprint(dense.tokenizer):
         raise DataError(f"the rollouts were made with another tokenizer (by {rollouts.model!r}) than that of {dense.name!r}.")
     here = {name: model for name, model in pruned.items() if isinstance(model, LoadedModel)}
-    turns = [here] * bool(here) + [{name: model} for name, model in pruned.items() if name not in here]
+    turns: list[Mapping[str, Pruned]] = [here] * bool(here) + [
+        {name: model} for name, model in pruned.items() if name not in here
+    ]
     _check_pruned(dense, here, rollouts, allow_overlap)
     _check_rollouts(dense, rollouts)
     check_right_padding(dense)
@@ -191,7 +193,7 @@ def reconstruction_errors(
     labels: dict[str, dict[str, Any]] = {}
     with progress_bar(total=len(rollouts) * len(turns), desc="errors", unit="rollout", shown=progress) as bar:
         for turn in turns:
-            models = {name: model if name in here else model() for name, model in turn.items()}
+            models = {name: model if isinstance(model, LoadedModel) else model() for name, model in turn.items()}
             _check_pruned(dense, models, rollouts, allow_overlap)
             labels |= {name: models[name].provenance for name in models}
             for rows in batches:

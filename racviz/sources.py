@@ -34,8 +34,10 @@ class Material:
     texts: Iterable[str] | None = None
     """Generic texts; None for the packaged documentation."""
     packed: bool = False
-    problems: Sequence[Any] | None = None
+    problems: Any = None
+    """A sequence of problems, for sources that need them."""
     traces: Any = None
+    """Traces, for sources that need them."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ KILLS = {
     "while traces are written": ("racviz.store.files.settle", None, 3),
     "in the rollouts": ("racviz.generation.hf.choose", GREEDY, 9),
     "in the moments": ("racviz.pruning.moments._accumulate", None, 7),
-    "while the second model is pruned": ("racviz.pruning.driver.prune_linear", None, 20),
+    "while the second model is pruned": ("racviz.pruning.run.prune_linear", None, 20),
     "between weights and provenance of a checkpoint": ("racviz.models.write_text", None, 2),
     "in the errors": ("racviz.reconstruction._states", None, 2),
     "in the layer-wise errors": ("racviz.reconstruction.relative_error", None, 5),
@@ -130,15 +130,15 @@ def test_a_run_that_the_system_killed_ends_as_one_that_was_not_killed(whole, tin
 import os, signal, sys
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from pathlib import Path
-from racviz.pruning import driver
+from racviz.pruning import run
 from test_study import run_all, study_in
-prune, calls = driver.prune_linear, []
+prune, calls = run.prune_linear, []
 def bomb(*args, **options):
     calls.append(1)
     if len(calls) == 20:
         os.kill(os.getpid(), signal.SIGKILL)
     return prune(*args, **options)
-driver.prune_linear = bomb
+run.prune_linear = bomb
 run_all(study_in(Path({str(tmp_path)!r}), Path({str(tiny_folder)!r})))
 """
     killed = subprocess.run(
@@ -153,7 +153,7 @@ run_all(study_in(Path({str(tmp_path)!r}), Path({str(tiny_folder)!r})))
 
 
 WORK = [
-    "racviz.generation.hf.choose", "racviz.generation.hf.generate", "racviz.pruning.driver.prune_linear", "racviz.study.steps.prune",
+    "racviz.generation.hf.choose", "racviz.generation.hf.generate", "racviz.pruning.run.prune_linear", "racviz.study.steps.prune",
     "racviz.study.steps.second_moments", "racviz.pruning.moments.run_block", "racviz.study.steps.reconstruction_errors",
     "racviz.reconstruction._states", "racviz.study.steps.layerwise_errors", "racviz.study.steps.evaluate",
     "racviz.study.steps.generate_traces",

@@ -37,11 +37,11 @@ def allocate(
     norms: ‖x_j‖ by linear, for `owl`. Raises ParameterError for an unknown allocation, an expression that fits no linear, a
     wish outside [0, 1), or a pattern `n:m` with anything but `uniform`.
     """
-    sizes = {name: linear.weight.numel() for name, linear in linears.items()}
+    sizes = {name: linear.get_parameter("weight").numel() for name, linear in linears.items()}
     if pattern.of:
         if allocation != "uniform":
             raise ParameterError(f"pattern='{pattern}' fixes the sparsity of every linear; use allocation='uniform'.")
-        return dict.fromkeys(sizes, pattern.sparsity)
+        return dict.fromkeys(sizes, pattern.resolve(None))
     wishes = _wishes(linears, sparsity, allocation, norms)
     for name, wish in wishes.items():
         check(isinstance(wish, numbers.Real) and 0 <= wish < 1, f"the sparsity of {name} in allocation", wish, "in [0, 1)")

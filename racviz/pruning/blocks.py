@@ -60,13 +60,13 @@ def is_linear(module: nn.Module) -> bool:
 
 def read_weight(linear: nn.Module) -> torch.Tensor:
     """The weight as `[rows, columns]` = [outputs, inputs], in fp32; a copy."""
-    weight = linear.weight.detach()
+    weight = linear.get_parameter("weight").detach()
     return (weight if isinstance(linear, nn.Linear) else weight.T).to(torch.float32, copy=True).contiguous()
 
 
 def read_columns(linear: nn.Module) -> int:
     """Number of inputs of the linear."""
-    return linear.weight.shape[1 if isinstance(linear, nn.Linear) else 0]
+    return linear.get_parameter("weight").shape[1 if isinstance(linear, nn.Linear) else 0]
 
 
 def write_weight(linear: nn.Module, weight: torch.Tensor) -> None:
@@ -75,7 +75,8 @@ def write_weight(linear: nn.Module, weight: torch.Tensor) -> None:
     A new tensor, not the old one's memory: that may be mapped from a checkpoint, where every page written to stays in memory.
     """
     new = weight if isinstance(linear, nn.Linear) else weight.T
-    linear.weight.data = new.to(linear.weight, copy=True).contiguous()
+    parameter = linear.get_parameter("weight")
+    parameter.data = new.to(parameter, copy=True).contiguous()
 
 
 def all_finite(values: torch.Tensor) -> bool:
@@ -123,7 +124,7 @@ class Scope:
             if e is not None
             for p in e.parameters()
         }
-        chosen: dict[int, dict[str, nn.Linear]] = {}
+        chosen: dict[int, dict[str, nn.Module]] = {}
         for index, block in enumerate(blocks):
             for name, parameter in block.named_parameters():
                 if parameter.ndim >= 3 and "expert" in name and self._selects(f"layers.{index}.{name}"):
@@ -135,7 +136,7 @@ class Scope:
         for index, block in enumerate(blocks):
             if 1 + index * 3 // len(blocks) not in self.thirds:
                 continue
-            found = {
+            found: dict[str, nn.Module] = {
                 f"layers.{index}.{name}": module
                 for name, module in block.named_modules()
                 if is_linear(module) and id(module.weight) not in tied and self._selects(f"layers.{index}.{name}")
@@ -164,7 +165,7 @@ def sparsity_of(model, names: Sequence[str]) -> tuple[float, float]:
     zeros = total = 0
     for name in names:
         _, index, inner = name.split(".", 2)
-        weight = blocks[int(index)].get_submodule(inner).weight
+        weight = blocks[int(index)].get_submodule(inner).get_parameter("weight")
         zeros, total = zeros + weight.numel() - int(weight.count_nonzero()), total + weight.numel()
     all_zeros = sum(p.numel() - int(p.count_nonzero()) for p in model.parameters())
     return zeros / total, all_zeros / sum(p.numel() for p in model.parameters())

@@ -83,7 +83,7 @@ class Shapes:
         first = min(linears)
         block = decoder_blocks(model)[1][first]
         return cls(
-            linears=tuple((m.weight.numel() // read_columns(m), read_columns(m)) for m in linears[first].values()),
+            linears=tuple((m.get_parameter("weight").numel() // read_columns(m), read_columns(m)) for m in linears[first].values()),
             inputs=tuple(_distinct_inputs(model, linears[first])),
             blocks=len(linears),
             hidden=model.config.get_text_config().hidden_size,

@@ -32,7 +32,7 @@ def prune_linear(
     if pruned.is_cuda:
         torch.cuda.synchronize()
     seconds = time.monotonic() - began
-    rounded = pruned.to(linear.weight.dtype).float()
+    rounded = pruned.to(linear.get_parameter("weight").dtype).float()
     if not all_finite(rounded):
         what = "load the model in float32" if all_finite(pruned) else "the solver made them so"
         raise NumericalError(f"the pruned weights of {name} are not finite in {linear.weight.dtype}; {what}")

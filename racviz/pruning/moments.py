@@ -4,7 +4,7 @@ H = sum over calibration tokens of w x xᵀ, `[columns, columns]`. Linears that 
 Blocks run one after the other on the hidden states of all calibration tokens, which are all that is kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ class Moment:
 
     def norms(self, weights: tuple[float, float] = (1.0, 1.0)) -> torch.Tensor:
         """‖x_j‖ over the tokens, prompt and decode tokens weighted, `[columns]`."""
-        return sum(weights[phase] * self.squares(phase) for phase in self.sums).sqrt()
+        total = sum(weights[phase] * self.squares(phase) for phase in self.sums)
+        return torch.as_tensor(total).sqrt()
 
     def squares(self, phase: int) -> torch.Tensor:
         """‖x_j‖² over the tokens of one phase, `[columns]`."""
@@ -125,7 +126,7 @@ class SecondMoments:
     >>> problems = rv.load_problems("arithmetic", split="calibration", limit=60)
     >>> prompt = rv.calibration_set("prompt", dense, problems=problems, tokens=1024)
     >>> moments = rv.second_moments(dense, prompt)
-    >>> pruned = [rv.prune(dense, statistics=moments, sparsity=s, progress=False) for s in (0.4, 0.6)]
+    >>> pruned = [rv.prune(dense, moments=moments, sparsity=s, progress=False) for s in (0.4, 0.6)]
     >>> [round(model.provenance["sparsity"], 3) for model in pruned]
     [0.4, 0.6]
     """
@@ -150,7 +151,7 @@ class SecondMoments:
     def of(self, name: str) -> Moment:
         """The moment of a linear. Raises ParameterError where there is none."""
         if name not in self.by_linear:
-            raise ParameterError(f"the statistics hold nothing for {name}; compute them with the same scope and thirds")
+            raise ParameterError(f"the moments hold nothing for {name}; compute them with the same scope and thirds")
         return self.by_linear[name]
 
     def save(self, path: str | Path) -> None:
@@ -163,7 +164,8 @@ class SecondMoments:
 
         owners: dict[int, str] = {}
         groups = {name: owners.setdefault(id(moment), name) for name, moment in self.by_linear.items()}
-        tensors, tokens = {}, {}
+        tensors: dict[str, torch.Tensor] = {}
+        tokens: dict[str, list[int]] = {}
         for name in set(groups.values()):
             moment = self.by_linear[name]
             tensors |= {f"{name}|{phase}": total for phase, total in moment.sums.items()}
@@ -201,7 +203,7 @@ def _read(file: Any, name: str, tokens: list[int] | None, path: str | Path) -> M
 
 
 def block_moments(
-    block: nn.Module, index: int, linears: dict[str, nn.Module], stream: Stream, keep: bool, dtype: torch.dtype = torch.float32,
+    block: nn.Module, index: int, linears: Mapping[str, nn.Module], stream: Stream, keep: bool, dtype: torch.dtype = torch.float32,
     diagonal: bool = False,
 ) -> dict[str, Moment]:  # fmt: skip
     """The moments of a block's linears on the stream, one per distinct input; with `keep` the stream moves on."""
@@ -286,7 +288,7 @@ def second_moments(
 ) -> SecondMoments:  # fmt: skip
     """Sum the second moments H = Σ x xᵀ of the dense model's inputs on a calibration set.
 
-    Reusable: `prune(dense, statistics=moments, …)` in one-pass mode, at any sparsity and any
+    Reusable: `prune(dense, moments=moments, …)` in one-pass mode, at any sparsity and any
     weights of the two phases.
 
     Parameters
@@ -335,15 +337,16 @@ def second_moments(
 
 
 def input_norms(
-    dense: LoadedModel, calibration: CalibrationSet | None, statistics: SecondMoments | None, scope: Scope,
+    dense: LoadedModel, calibration: CalibrationSet | None, moments: SecondMoments | None, scope: Scope,
     weights: tuple[float, float] = (1.0, 1.0), device: torch.device | str | None = None,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """‖x_j‖ `[columns]` of the dense model's inputs, by linear: from statistics, or from a pass over the calibration set."""
-    if statistics is not None:
-        return {name: statistics.of(name).norms(weights) for mine in scope.linears(dense.model).values() for name in mine}
-    norms = {}
-    for _, moments in moments_by_block(dense, calibration, scope, diagonal=True, device=device):
-        norms |= {name: moment.norms(weights) for name, moment in moments.items()}
+    """‖x_j‖ `[columns]` of the dense model's inputs, by linear: from second moments, or from a pass over the calibration set."""
+    if moments is not None:
+        return {name: moments.of(name).norms(weights) for mine in scope.linears(dense.model).values() for name in mine}
+    assert calibration is not None  # one of the two is given
+    norms: dict[str, torch.Tensor] = {}
+    for _, by_linear in moments_by_block(dense, calibration, scope, diagonal=True, device=device):
+        norms |= {name: moment.norms(weights) for name, moment in by_linear.items()}
     return norms
 
 

@@ -70,6 +70,7 @@ class HiddenStates:
                     path.unlink()
 
     def _path(self, block: int, batch: int) -> Path:
+        assert self.folder is not None  # without one they stay in memory
         return self.folder / f"hidden-{block}-{batch}.safetensors"
 
 

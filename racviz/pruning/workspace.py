@@ -27,7 +27,8 @@ class Workspace:
 
     def __init__(self, folder: str | Path | None, identity: str) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.identity, self.rows, self.done = identity, [], 0
+        self.identity, self.done = identity, 0
+        self.rows: list[dict[str, Any]] = []
         self.hashes: dict[str, str] = {}
         if self.folder is not None:
             with explained("make the workspace", self.folder):
@@ -118,10 +119,12 @@ class Workspace:
                 path.unlink()
 
     def _block(self, index: int) -> Path:
+        assert self.folder is not None  # without one nothing is kept
         return self.folder / f"block-{index}.safetensors"
 
     @property
     def _progress(self) -> Path:
+        assert self.folder is not None
         return self.folder / "progress.json"
 
 

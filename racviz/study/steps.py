@@ -168,7 +168,7 @@ class Steps(Parameters):
         def make(folder: Path) -> None:
             how: dict[str, Any] = dict(calibration=calibration)
             if mode == "one-pass" and self._moments_bytes() <= REUSED_MOMENTS:
-                how = dict(statistics=self._once(f"moments {source}", lambda: self._moments(calibration)))
+                how = dict(moments=self._once(f"moments {source}", lambda: self._moments(calibration)))
             prune(self.dense, **how, **parameters, progress=self.progress).save(folder / "checkpoint")
 
         key = dict(model=self.dense.fingerprint, calibration=calibration.fingerprint, **parameters)

@@ -78,7 +78,7 @@ def test_norms_from_diagonals_are_those_of_whole_moments(tiny):
 @pytest.mark.parametrize("statistics", [False, True])
 def test_prune_meets_the_sparsity_asked_for(tiny, allocation, statistics):
     calibration = ragged(tiny)
-    given_ = dict(statistics=second_moments(tiny, calibration)) if statistics else dict(calibration=calibration)
+    given_ = dict(moments=second_moments(tiny, calibration)) if statistics else dict(calibration=calibration)
     pruned = rv.prune(tiny, **given_, sparsity=0.5, allocation=allocation, progress=False)
     size = pruned.report["rows"] * pruned.report["columns"]
     assert round((pruned.report["sparsity"] * size).sum()) == round(0.5 * size.sum())

@@ -118,7 +118,7 @@ def test_one_pass_equals_statistics_and_each_linear_alone(tiny):
     calibration = ragged(tiny)
     moments = second_moments(tiny, calibration)
     direct = rv.prune(tiny, calibration, sparsity=0.5, progress=False)
-    reused = rv.prune(tiny, statistics=moments, sparsity=0.5, progress=False)
+    reused = rv.prune(tiny, moments=moments, sparsity=0.5, progress=False)
     for name, value in direct.model.state_dict().items():
         assert torch.allclose(value, reused.model.state_dict()[name], atol=1e-6), name
     assert direct.fingerprint == reused.fingerprint
@@ -193,7 +193,7 @@ def test_bad_parameters_say_what_is_allowed(tiny):
     with pytest.raises(ParameterError, match="thirds"):
         rv.prune(tiny, calibration, thirds=(0, 4))
     with pytest.raises(ParameterError, match="sequential"):
-        rv.prune(tiny, statistics=second_moments(tiny, calibration), mode="sequential")
+        rv.prune(tiny, moments=second_moments(tiny, calibration), mode="sequential")
     with pytest.raises(ParameterError, match="not both"):
         rv.prune(tiny)
 
@@ -260,7 +260,7 @@ def test_moments_are_mixed_anew_without_another_pass(tiny):
     calibration = ragged(tiny)
     moments = second_moments(tiny, calibration)
     direct = rv.prune(tiny, calibration, prompt_weight=0.0, progress=False)
-    mixed = rv.prune(tiny, statistics=moments, prompt_weight=0.0, progress=False)
+    mixed = rv.prune(tiny, moments=moments, prompt_weight=0.0, progress=False)
     assert all(torch.allclose(v, mixed.model.state_dict()[k], atol=1e-6) for k, v in direct.model.state_dict().items())
     assert direct.fingerprint == mixed.fingerprint
 

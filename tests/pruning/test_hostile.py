@@ -13,7 +13,8 @@ from pruning_helpers import correlated, ragged, solve
 import racviz as rv
 from racviz.calibration import CalibrationSet
 from racviz.exceptions import DataError, NumericalError, ParameterError
-from racviz.pruning import LinearInputs, blocks, driver, second_moments, solver_named
+from racviz.pruning import LinearInputs, blocks, second_moments, solver_named
+from racviz.pruning import run as pruning_run
 from racviz.pruning.allocation import allocate
 from racviz.pruning.blocks import full_precision
 from racviz.pruning.column_loop import sweep, sweep_reference
@@ -30,7 +31,7 @@ def equal(one, other):
 
 def breaking(monkeypatch, after):
     """prune_linear raises at its call number `after`."""
-    real, calls = driver.prune_linear, []
+    real, calls = pruning_run.prune_linear, []
 
     def run(*args, **kwargs):
         calls.append(1)
@@ -38,7 +39,7 @@ def breaking(monkeypatch, after):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(driver, "prune_linear", run)
+    monkeypatch.setattr(pruning_run, "prune_linear", run)
 
 
 # --- runs that break off -------------------------------------------------------------------------------------------------
@@ -284,9 +285,9 @@ def test_other_kinds_of_calibration_are_named(tiny):
     with pytest.raises(ParameterError, match="calibration"):
         rv.prune(tiny, [1, 2], progress=False)
     with pytest.raises(ParameterError, match="statistics"):
-        rv.prune(tiny, statistics="x", progress=False)
+        rv.prune(tiny, moments="x", progress=False)
     with pytest.raises(ParameterError, match=r"statistics hold nothing for layers\.0\.self_attn"):
-        rv.prune(tiny, statistics=second_moments(tiny, ragged(tiny), scope="mlp"), allocation="owl", progress=False)
+        rv.prune(tiny, moments=second_moments(tiny, ragged(tiny), scope="mlp"), allocation="owl", progress=False)
 
 
 def test_a_calibration_set_of_another_tokenizer_is_refused(tiny):

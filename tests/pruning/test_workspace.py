@@ -13,7 +13,7 @@ from pruning_helpers import ragged
 
 import racviz as rv
 from racviz.exceptions import DataError, NumericalError, StorageError
-from racviz.pruning import driver
+from racviz.pruning import run
 from racviz.pruning.blocks import decoder_blocks
 
 MODES = pytest.mark.parametrize("mode", ["one-pass", "sequential"])
@@ -39,7 +39,7 @@ def test_a_workspace_changes_nothing(make_tiny, mode, tmp_path):
 @MODES
 @pytest.mark.parametrize("at", [1, 9, 17, 28])
 def test_a_run_that_broke_goes_on_at_that_block(make_tiny, mode, at, tmp_path, monkeypatch):
-    model, calls, real = make_tiny(**DEEP), [], driver.prune_linear
+    model, calls, real = make_tiny(**DEEP), [], run.prune_linear
     plain = rv.prune(model, ragged(model), mode=mode, progress=False)
 
     def broken(*arguments):
@@ -48,7 +48,7 @@ def test_a_run_that_broke_goes_on_at_that_block(make_tiny, mode, at, tmp_path, m
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(driver, "prune_linear", broken)
+    monkeypatch.setattr(run, "prune_linear", broken)
     with pytest.raises(KeyboardInterrupt):
         rv.prune(model, ragged(model), mode=mode, workspace=tmp_path / "w", progress=False)
     first = len(calls)
@@ -100,7 +100,7 @@ def test_another_run_in_the_same_folder_is_refused(tiny, tmp_path):
 
 def test_two_runs_at_a_time_in_one_workspace(make_tiny, tmp_path, monkeypatch):
     """The second is told to wait, and not to delete the folder that the first works in."""
-    model, real, refused = make_tiny(**DEEP), driver.prune_linear, []
+    model, real, refused = make_tiny(**DEEP), run.prune_linear, []
     other = dict(sparsity=0.7, workspace=tmp_path / "w", progress=False)
 
     def meanwhile(*arguments):
@@ -110,7 +110,7 @@ def test_two_runs_at_a_time_in_one_workspace(make_tiny, tmp_path, monkeypatch):
             refused.append(str(caught.value))
         return real(*arguments)
 
-    monkeypatch.setattr(driver, "prune_linear", meanwhile)
+    monkeypatch.setattr(run, "prune_linear", meanwhile)
     made = rv.prune(model, ragged(model), workspace=tmp_path / "w", progress=False)
     assert same(made, rv.prune(model, ragged(model), progress=False))
     assert refused and "delete" not in refused[0] and f"process {os.getpid()}" in refused[0]

@@ -13,8 +13,9 @@ def wanda(weight: torch.Tensor, inputs: LinearInputs, pattern: Pattern, sparsity
         mask = pattern.lowest(saliency, 0, zero)
     else:
         there = None if zero is None else zero.sum(1).tolist()
-        counts = quotas(round(sparsity * weight.numel()), [weight.shape[1]] * len(weight), there)
-        counts = torch.tensor(counts, device=weight.device)
+        counts = torch.tensor(
+            quotas(round(sparsity * weight.numel()), [weight.shape[1]] * len(weight), there), device=weight.device
+        )
         order = (saliency if zero is None else saliency.masked_fill(zero, -1.0)).argsort(dim=1, stable=True)  # [rows, columns]
         chosen = torch.arange(weight.shape[1], device=weight.device) < counts[:, None]
         mask = torch.zeros_like(weight, dtype=torch.bool).scatter_(1, order, chosen)
