@@ -232,7 +232,7 @@ def test_three_keys_are_shown_with_the_manner_of_grading():
 def test_a_study_shows_three_keys_once_before_it_loads_a_model(tmp_path, capsys, monkeypatch):
     from racviz.store import Store
     from racviz.study import Study, steps
-    from racviz.study.sharing import show_keys
+    from racviz.study.memory import show_keys
     from racviz.study.variants import variant
 
     monkeypatch.setattr(steps, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))

@@ -388,7 +388,7 @@ def test_unknown_parameters_are_answered_with_the_nearest(name, near):
         study_from({name: 1})
 
 
-@pytest.mark.parametrize("name", ["store", "progress", "_memo"])
+@pytest.mark.parametrize("name", ["store", "progress", "memory"])
 def test_what_is_no_parameter_is_none(name):
     with pytest.raises(ParameterError, match="parameter must be one of"):
         study_from({name: None})
@@ -444,7 +444,7 @@ def test_parameters_are_plain_and_lists_are_as_good_as_tuples():
     assert study_from(plain) == study and set(plain) == {f.name for f in dataclasses.fields(Study)} - {
         "store",
         "progress",
-        "_memo",
+        "memory",
     }
     assert study_from({"model": Path("a/b"), "run": Path("c")}) == Study(model="a/b", run="c")
     assert Study(run="name").folder == Path("runs/name") and Study(run="some/where").folder == Path("some/where")

@@ -100,5 +100,5 @@ def study_of(parameters: Mapping[str, Any], folder: Path, model: str | Path | No
         options["backend"] = "vllm"  # for the keys of what it made; nothing is started where nothing is made
     study = replace(study_from(options), progress=False)
     if cached:
-        study._memo["cached"] = True
+        study.memory.cached_only = True
     return study

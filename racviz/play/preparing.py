@@ -14,8 +14,8 @@ from racviz.play.asking import Asking, prompt_ids
 from racviz.problems import DOMAINS, Problem, ProblemSet
 from racviz.statistics.words import percent, pretty
 from racviz.study import Study
+from racviz.study.memory import take_from
 from racviz.study.parameters import parameter_names
-from racviz.study.sharing import take_from
 
 TYPED = "typed"
 """The id of a problem that somebody typed."""

@@ -171,7 +171,7 @@ class Study(Steps):
             timing = time_cells(cells, timing_problems)
             frame = frame.assign(**timing.frame)
             frame.attrs["timing"] = timing.said
-        tables = self._memo.setdefault("tables", [])
+        tables = self.memory.tables
         tables.append(frame)
         cell = [name for name in RESULT_COLUMNS if name not in ("minutes", "timed_problems")]
         table = pd.concat(tables, ignore_index=True)
@@ -210,7 +210,7 @@ class Study(Steps):
 
         from racviz import __version__
 
-        parameters = as_parameters(self) | self._memo.get("varied", {})
+        parameters = as_parameters(self) | self.memory.varied
         versions = dict(
             racviz=__version__, python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__
         )
@@ -218,7 +218,7 @@ class Study(Steps):
             "parameters": placeless(parameters), "model_fingerprint": self.dense.fingerprint, "key": key_of(**parameters),
             "versions": versions,
             "machine": machine(), "device": str(self.dense.device), "dtype": str(self.dense.dtype), "embedded": self.dense.embedded,
-            "created": time.strftime("%Y-%m-%d %H:%M:%S"), "keys": dict(self._memo.get("keys", {})),
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"), "keys": dict(self.memory.keys),
         }  # fmt: skip
 
     def provenance(self):

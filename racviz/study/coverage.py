@@ -82,8 +82,7 @@ def evaluate_sets(study: Study, sets: Mapping[str, CalibrationSet], sparsity: fl
     frames = [base.evaluations()]
     for name, each in sets.items():
         one = variant(base, "sources", ("generic",))
-        one._memo.pop("moments generic", None)
-        one._memo["calibration generic"] = each  # a step's key holds the content of the set, whatever it is called
+        one.calibrate_with("generic", each)
         frame: Any = one.evaluations()
         frames.append(frame[frame["source"] == "generic"].assign(source=name))
     everything = pd.concat(frames, ignore_index=True)

@@ -17,6 +17,7 @@ from racviz.pruning import MODES, Pattern, Scope, solver_named
 from racviz.pruning.allocation import ALLOCATIONS
 from racviz.sources import SOURCES, needing
 from racviz.store import Store
+from racviz.study.memory import Memory
 
 
 def parameter(default: Any, help_text: str) -> Any:
@@ -72,7 +73,7 @@ class Parameters:
     sequence_length: int = parameter(512, "tokens of a window of generic text")
     store: Store = field(default_factory=Store.default, compare=False, repr=False)
     progress: bool = field(default=True, compare=False, repr=False)
-    _memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    memory: Memory = field(default_factory=Memory, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("sources", "sparsities", "thirds"):
@@ -163,7 +164,7 @@ def tell_apart(models: Iterable[str]) -> None:
 
 def parameter_names() -> list[str]:
     """Names of a study's parameters: every field but the store, the progress bars and the memory."""
-    return [f.name for f in fields(Parameters) if f.name not in ("store", "progress", "_memo")]
+    return [f.name for f in fields(Parameters) if f.name not in ("store", "progress", "memory")]
 
 
 def described() -> dict[str, dict[str, str]]:

@@ -153,7 +153,7 @@ def make_plan(
         tried("context of traces", lambda: _fits(model, train, "t_max", study.t_max), str)
     if rendered:
         planned, traced = replace(study), bool(needing("traces", study.sources))
-        planned._memo["dense"] = model  # whose tokenizer is all that a calibration set needs
+        planned.memory.put(planned, "dense", "", model)  # whose tokenizer is all that a calibration set needs
         for source in study.sources:
             if _on_file(study, source):
                 tried(

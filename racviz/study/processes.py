@@ -120,12 +120,11 @@ class SideBySide:
 def side_by_side(study: Any, step: str, calls: Sequence[tuple]) -> Iterator[SideBySide]:
     """Calls shared with other processes, which end with the block."""
     others = SideBySide(study, step, calls)
-    before = study._memo.get("others")
-    study._memo["others"] = others
+    before, study.memory.others = study.memory.others, others
     try:
         yield others
     finally:
-        study._memo["others"] = before
+        study.memory.others = before
         others.close()
 
 

@@ -52,7 +52,7 @@ class Steps(Parameters):
 
     @property
     def dense(self) -> LoadedModel:
-        return self._once("dense", lambda: self._load(self.model))
+        return self._once("dense", "", lambda: self._load(self.model))
 
     def _load(self, name: str | Path) -> LoadedModel:
         how = dict(device=self.device, dtype=self.dtype, thinking=self.thinking, trust_remote_code=self.trust_remote_code)
@@ -63,10 +63,12 @@ class Steps(Parameters):
         """The model whose traces calibrate."""
         if self.trace_source in ("own", self.model, TEACHER):
             return self.dense
-        return self._once("tracer", lambda: self._load(self.trace_source))
+        return self._once("tracer", "", lambda: self._load(self.trace_source))
 
     def test(self) -> ProblemSet:
-        return self._once("test", lambda: load_problems(self.test_problems or self.domain, split="test", limit=self.problems))
+        return self._once(
+            "test", "", lambda: load_problems(self.test_problems or self.domain, split="test", limit=self.problems)
+        )
 
     def calibration_pool(self, count: int) -> ProblemSet:
         """The first `count` calibration problems, or as many as there are."""
@@ -74,7 +76,7 @@ class Steps(Parameters):
 
     def traces(self) -> Traces:
         """Sampled traces of the tracer on calibration problems, as many as `calibration_tokens` asks for."""
-        return self._once("traces", self._traces)
+        return self._once("traces", "", self._traces)
 
     def _traces(self) -> Traces:
         if is_traces(self.trace_source):
@@ -134,7 +136,12 @@ class Steps(Parameters):
 
     def calibration(self, source: str) -> CalibrationSet:
         """The calibration set of a source, at `calibration_tokens` tokens."""
-        return self._once(f"calibration {source}", lambda: self._calibration(source))
+        return self._once("calibration", source, lambda: self._calibration(source))
+
+    def calibrate_with(self, source: str, calibration: CalibrationSet) -> None:
+        """Let a calibration set of one's own stand for a source; keys of artefacts hold its content, not its name."""
+        self.memory.forget(self, "moments", source)
+        self.memory.put(self, "calibration", source, calibration)
 
     def _calibration(self, source: str) -> CalibrationSet:
         options = dict(tokens=self.calibration_tokens, seed=self.seed)
@@ -168,7 +175,7 @@ class Steps(Parameters):
         def make(folder: Path) -> None:
             how: dict[str, Any] = dict(calibration=calibration)
             if mode == "one-pass" and self._moments_bytes() <= REUSED_MOMENTS:
-                how = dict(moments=self._once(f"moments {source}", lambda: self._moments(calibration)))
+                how = dict(moments=self._once("moments", source, lambda: self._moments(calibration)))
             prune(self.dense, **how, **parameters, progress=self.progress).save(folder / "checkpoint")
 
         key = dict(model=self.dense.fingerprint, calibration=calibration.fingerprint, **parameters)
@@ -231,7 +238,7 @@ class Steps(Parameters):
 
     def _told_apart(self) -> str:
         """Suffix that distinguishes this variant's files from those of its base study."""
-        parts = (f"-{name}={value}" for name, value in self._memo.get("variant", {}).items())
+        parts = (f"-{name}={value}" for name, value in self.memory.variant.items())
         return re.sub(r"[^\w.,=+-]+", "_", "".join(parts))
 
     def depths(self) -> list[int | str]:
@@ -265,7 +272,7 @@ class Steps(Parameters):
                 show_lines([f"Keys of {self.test().name} (the first, and the longest):", *key_lines(self.test())])
             return True
 
-        self._once("shown", shown)
+        self._once("shown", "", shown)
 
     def evaluation(self, source: str, sparsity: float) -> Evaluation:
         """Sampled answers on the test problems; source `dense` is the model itself."""
@@ -312,21 +319,19 @@ class Steps(Parameters):
         """Options of generation, for every step that generates."""
         return dict(backend=self.backend, batch_size=self.batch_size, store=self.store, progress=self.progress)
 
-    def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        if name not in self._memo:
-            self._memo[name] = make()
-        return self._memo[name]
+    def _once(self, step: str, source: str, make: Callable[[], Any]) -> Any:
+        return self.memory.once(self, step, source, make)
 
     def _cached(self, kind: str, parts: dict[str, Any], make, read):
         def made(folder: Path) -> None:
-            if kind in LARGE and (others := self._memo.get("others")):
+            if kind in LARGE and (others := self.memory.others):
                 others.start()
             make(folder)
 
         key = key_of(kind=kind, **parts)
-        if self._memo.get("cached") and not self.store.path(kind, key).exists():
+        if self.memory.cached_only and not self.store.path(kind, key).exists():
             raise NotInStore(f"the {kind} of this run are not in the cache, {self.store.root}; run the study to make them.")
-        self._memo.setdefault("keys", {})[key] = kind
+        self.memory.keys[key] = kind
         return self.store.cached(kind, parts, made, read)
 
     def _cell_key(self, source: str, sparsity: float, mode: str) -> dict[str, Any]:

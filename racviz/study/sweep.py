@@ -18,7 +18,6 @@ from racviz.exceptions import DataError, ParameterError, StorageError, check, un
 from racviz.generation import backend_key
 from racviz.printable import placeless
 from racviz.processes import terminable
-from racviz.processes.workers import rows_of, run_cell
 from racviz.progress import progress_bar
 from racviz.store import Store, explained, is_regular, key_of, regular_file, write_text
 from racviz.store.drafts import reclaim
@@ -27,9 +26,10 @@ from racviz.store.kinds import checked_grid, parsed_cell
 from racviz.store.locks import alone
 from racviz.store.schemas import shortened
 from racviz.study import RESULT_COLUMNS, Study, as_parameters, check_timing, study_from
+from racviz.study.memory import hand_over, show_keys
 from racviz.study.parameters import parameter_names, tell_apart
-from racviz.study.sharing import hand_over, show_keys
 from racviz.study.timing import time_cells
+from racviz.study.workers import rows_of, run_cell
 
 __all__ = ["Book", "Cell", "cell_names", "run_cell", "run_sweep", "studies_of"]
 

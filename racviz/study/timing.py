@@ -11,7 +11,7 @@ from racviz.exceptions import check
 from racviz.models import LoadedModel
 from racviz.processes.threads import threads_for
 from racviz.store.parquet import read_parquet, write_parquet
-from racviz.study.sharing import hand_over
+from racviz.study.memory import hand_over
 
 ROUNDS = 2
 FAR = 0.25

@@ -8,8 +8,8 @@ from racviz.exceptions import ParameterError, check, unknown
 from racviz.models.formats import EMBEDDED
 from racviz.printable import placeless
 from racviz.study import Study
+from racviz.study.memory import take_from
 from racviz.study.parameters import parameter_names, tell_apart
-from racviz.study.sharing import take_from
 from racviz.study.steps import Steps
 from racviz.study.timing import check_timing, time_cells
 
@@ -55,7 +55,7 @@ def vary(study: Study, parameter: str, values: list, *, errors: bool = False, ti
         evaluations.append(tables[1].assign(variant=name, **column))
         before = one
     take_from(study, before)
-    study._memo.setdefault("varied", {})[parameter] = [list(v) if isinstance(v, tuple) else v for v in values]
+    study.memory.varied[parameter] = [list(v) if isinstance(v, tuple) else v for v in values]
     return study.keep(pd.concat(results, ignore_index=True), cells, timing_problems), pd.concat(evaluations, ignore_index=True)
 
 
@@ -84,7 +84,7 @@ def variant(study: Study, parameter: str, value: Any) -> Study:
     except TypeError as error:
         raise ParameterError(f"{parameter} cannot be {value!r}: {error}") from error
     take_from(other, study)
-    other._memo["variant"] = study._memo.get("variant", {}) | {parameter: shown(value)}
+    other.memory.variant = study.memory.variant | {parameter: shown(value)}
     return other
 
 

@@ -15,8 +15,8 @@ from racviz.processes import end_with_parent
 from racviz.store import Store
 from racviz.store.files import failure_of_the_machine
 from racviz.study import Study, as_parameters
+from racviz.study.memory import hand_over
 from racviz.study.processes import end_workers, study_of_worker
-from racviz.study.sharing import hand_over
 
 
 class Cell(Protocol):
