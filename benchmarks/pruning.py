@@ -33,7 +33,7 @@ import racviz as rv
 from racviz.calibration import CalibrationSet
 from racviz.pruning import LinearInputs, Pattern, solver_named
 from racviz.pruning.inputs import inverse_factor
-from racviz.pruning.moments import Moment
+from racviz.pruning.moment import Moment
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = ((576, 1536), (1536, 1536), (8960, 1536), (1536, 8960), (1536, 576), (1536, 4096))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from racviz.calibration import CalibrationSet
 from racviz.exceptions import DataError, NumericalError, OverlapError, ParameterError, check, unknown
 from racviz.metrics import METRICS, Metric
 from racviz.models import LoadedModel, tokenizer_fingerprint
@@ -20,9 +19,7 @@ from racviz.models.architecture import length_switch
 from racviz.models.conformance import check_length, check_right_padding, check_tokens, pad_id
 from racviz.processes.threads import sized_threads
 from racviz.progress import progress_bar
-from racviz.pruning.blocks import Scope, decoder_blocks, read_weight
-from racviz.pruning.linear import relative_error
-from racviz.pruning.moments import moments_by_block
+from racviz.pruning.blocks import decoder_blocks
 from racviz.pruning.stream import batch_tokens_on, batches_by_length
 from racviz.store.kinds import ERRORS, ErrorsLabel
 from racviz.store.parquet import read_parquet, write_parquet
@@ -184,7 +181,7 @@ def reconstruction_errors(
         {name: model} for name, model in pruned.items() if name not in here
     ]
     _check_pruned(dense, here, rollouts, allow_overlap)
-    _check_rollouts(dense, rollouts)
+    check_rollouts(dense, rollouts)
     check_right_padding(dense)
     batch_tokens = batch_tokens or batch_tokens_on(dense.device)
     lengths = list(map(len, rollouts))
@@ -230,7 +227,7 @@ def _check_pruned(dense: LoadedModel, pruned: dict[str, LoadedModel], rollouts: 
     refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
 
 
-def _check_rollouts(dense: LoadedModel, rollouts: Traces) -> None:
+def check_rollouts(dense: LoadedModel, rollouts: Traces) -> None:
     """Raise DataError for a rollout that the dense model cannot read: a token that it does not embed, or more than its context."""
     for trace in rollouts:
         where = f"the rollout of problem {trace.problem_id!r}"
@@ -292,80 +289,3 @@ def _frame(dense: LoadedModel, rollouts: Traces, pieces: dict[int, dict[str, np.
     texts = {int(i): dense.tokenizer.decode([int(i)]) for i in frame["token_id"].unique()}
     frame.insert(3, "token", frame["token_id"].map(texts))
     return frame
-
-
-def rollouts_as_calibration(rollouts: Traces) -> CalibrationSet:
-    """The rollouts as token sequences with phases, whole."""
-    sequences = [np.array(t.ids, dtype=np.int32) for t in rollouts]
-    phases = [np.array(t.phases, dtype=np.uint8) for t in rollouts]
-    return CalibrationSet("rollouts", sequences, phases, [np.ones(len(s), dtype=np.float32) for s in sequences])
-
-
-@sized_threads
-def layerwise_errors(dense: LoadedModel, pruned: dict[str, LoadedModel], rollouts: Traces, *, allow_overlap: bool = False):
-    """Measure ‖(W − Ŵ)X‖²_F / ‖WX‖²_F per linear and phase.
-
-    X are the dense model's inputs on the same held-out rollouts for all models.
-
-    Parameters
-    ----------
-    dense : LoadedModel
-        The dense model.
-    pruned : dict of str to LoadedModel
-        Pruned models by name.
-    rollouts : Traces
-        Traces on test problems.
-    allow_overlap : bool, default False
-        Accept rollouts on problems that calibrated a model.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns layer, depth (index of the block), phase (`prompt`, `decode`), source (the name in
-        `pruned`), error.
-
-    Raises
-    ------
-    OverlapError
-        For a rollout on a problem that calibrated a model.
-    DataError
-        For rollouts that the dense model cannot read.
-
-    References
-    ----------
-    The layer-wise objective of SparseGPT, arXiv 2301.00774.
-
-    Examples
-    --------
-    >>> import racviz as rv
-    >>> dense = rv.load_model("tiny-reasoner")
-    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
-    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
-    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
-    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
-    >>> test = rv.load_problems("arithmetic", split="test", limit=2)
-    >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
-    >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
-    >>> errors = rv.layerwise_errors(dense, pruned, rollouts)
-    >>> means = errors.groupby("source")["error"].mean()
-    >>> bool(0 < means["0.3"] < means["0.6"])
-    True
-    """
-    import pandas as pd
-
-    refuse_overlap(pruned, [t.content_hash for t in rollouts], [t.problem_id for t in rollouts], allow_overlap)
-    _check_rollouts(dense, rollouts)
-    rows = []
-    for depth, moments in moments_by_block(dense, rollouts_as_calibration(rollouts), Scope()):
-        for layer, moment in moments.items():
-            weight = _weight(dense, layer)
-            for source, model in pruned.items():
-                for phase, h in (("prompt", moment.prompt), ("decode", moment.decode)):
-                    error = relative_error(weight, _weight(model, layer).to(weight.device), h.to(weight))
-                    rows.append({"layer": layer, "depth": depth, "phase": phase, "source": source, "error": error})
-    return pd.DataFrame(rows)
-
-
-def _weight(loaded: LoadedModel, layer: str) -> torch.Tensor:
-    _, index, inner = layer.split(".", 2)
-    return read_weight(decoder_blocks(loaded.model)[1][int(index)].get_submodule(inner))

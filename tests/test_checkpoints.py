@@ -14,9 +14,9 @@ import racviz as rv
 from racviz.calibration import calibration_set
 from racviz.exceptions import DataError
 from racviz.generation import Request, Sampling, generate
+from racviz.layerwise import rollouts_as_calibration
 from racviz.models import load_model
 from racviz.problems import Problem, load_problems
-from racviz.reconstruction import rollouts_as_calibration
 from racviz.traces import Trace, Traces, generate_traces
 
 IDS = torch.tensor([[1, 3, 200, 300, 400, 4]])

@@ -26,8 +26,10 @@ from racviz.exceptions import DataError, RacvizError
 from racviz.explorer.checksums import sealed
 from racviz.explorer.columns import read_columns
 from racviz.explorer.pyramid import open_pyramid
+from racviz.generation.batches import Journal
 from racviz.models import provenance_of
-from racviz.pruning.moments import Moment, SecondMoments
+from racviz.pruning.moment import Moment
+from racviz.pruning.moments import SecondMoments
 from racviz.pruning.workspace import Workspace
 from racviz.reconstruction import ReconstructionErrors
 from racviz.results import read_results
@@ -36,7 +38,7 @@ from racviz.store.parquet import write_parquet
 from racviz.store.schemas import SHOWN
 from racviz.study import RESULT_COLUMNS
 from racviz.study.sweep import Book, studies_of
-from racviz.traces import Journal, Trace, Traces
+from racviz.traces import Trace, Traces
 
 EXAMPLES = int(os.environ.get("RACVIZ_FUZZ_EXAMPLES", "40"))
 fuzz = settings(

@@ -6,9 +6,9 @@ import torch
 
 import racviz as rv
 from racviz.exceptions import DataError, NumericalError, OverlapError, ParameterError
+from racviz.layerwise import rollouts_as_calibration
 from racviz.models import tokenizer_fingerprint
 from racviz.pruning.blocks import decoder_blocks
-from racviz.reconstruction import rollouts_as_calibration
 from racviz.traces import Trace, Traces
 
 

@@ -105,7 +105,7 @@ def phase_costs(loaded: "LoadedModel", traces: "Traces") -> pd.DataFrame:
 def only(moments: "SecondMoments", phase: str) -> "SecondMoments":
     """The second moments of the tokens of one phase, `prompt` or `decode`. Raises DataError where there are none."""
     from racviz.pruning import SecondMoments
-    from racviz.pruning.moments import Moment
+    from racviz.pruning.moment import Moment
 
     if phase not in (phases := ("prompt", "decode")):
         raise unknown("phase", phase, phases)

@@ -17,7 +17,8 @@ from racviz.pruning.blocks import decoder_blocks, full_precision, summary
 from racviz.pruning.inputs import LinearInputs
 from racviz.pruning.interface import Solver
 from racviz.pruning.linear import prune_linear
-from racviz.pruning.moments import Moment, SecondMoments, block_moments
+from racviz.pruning.moment import Moment
+from racviz.pruning.moments import SecondMoments, block_moments
 from racviz.pruning.patterns import Pattern
 from racviz.pruning.solvers.magnitude import unread
 from racviz.pruning.stream import Stream, open_stream, run_block, visiting

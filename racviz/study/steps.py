@@ -14,6 +14,7 @@ from racviz.generation import Sampling, backend_key, kind_of, opened
 from racviz.grading import refuse_ungradable
 from racviz.interchange import import_traces, is_traces
 from racviz.interchange.reading import is_own
+from racviz.layerwise import layerwise_errors
 from racviz.models import LoadedModel, load_model
 from racviz.printable import placeless
 from racviz.problems import ProblemSet, load_problems
@@ -22,7 +23,7 @@ from racviz.processes.threads import small_on_a_cpu
 from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
 from racviz.pruning.blocks import decoder_blocks, read_columns
-from racviz.reconstruction import ReconstructionErrors, layerwise_errors, reconstruction_errors
+from racviz.reconstruction import ReconstructionErrors, reconstruction_errors
 from racviz.sources import SOURCES
 from racviz.store import atomic, hash_file, key_of
 from racviz.store.parquet import read_parquet, write_parquet

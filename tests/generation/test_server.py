@@ -13,7 +13,7 @@ import torch
 import racviz as rv
 from racviz.exceptions import GenerationError, ParameterError
 from racviz.generation import Request, Sampling, check_backend, completion_of, generate, opened
-from racviz.traces import complete
+from racviz.generation.batches import complete
 
 REQUESTS = [Request((1, 5, 9, 20 + k), f"p{k}") for k in range(6)]
 

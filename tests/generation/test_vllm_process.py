@@ -11,8 +11,8 @@ import pytest
 import racviz as rv
 from racviz.exceptions import GenerationError, ParameterError
 from racviz.generation import Request, Sampling, backend_key, check_backend, generate, opened
+from racviz.generation.batches import complete
 from racviz.generation.vllm import Vllm, Workers
-from racviz.traces import complete
 
 STAND_IN = '''
 """Continues a prompt by counting up from its last token; does what $FAULT says."""

@@ -12,7 +12,8 @@ from racviz.calibration import CalibrationSet
 from racviz.exceptions import DataError, NumericalError, ParameterError
 from racviz.pruning import second_moments
 from racviz.pruning.blocks import Scope, decoder_blocks
-from racviz.pruning.moments import block_moments, symmetric_update
+from racviz.pruning.moment import symmetric_update
+from racviz.pruning.moments import block_moments
 from racviz.pruning.stream import open_stream
 
 

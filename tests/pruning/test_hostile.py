@@ -284,9 +284,9 @@ def test_bad_arguments_are_named(tiny, bad, said):
 def test_other_kinds_of_calibration_are_named(tiny):
     with pytest.raises(ParameterError, match="calibration"):
         rv.prune(tiny, [1, 2], progress=False)
-    with pytest.raises(ParameterError, match="statistics"):
+    with pytest.raises(ParameterError, match="moments"):
         rv.prune(tiny, moments="x", progress=False)
-    with pytest.raises(ParameterError, match=r"statistics hold nothing for layers\.0\.self_attn"):
+    with pytest.raises(ParameterError, match=r"moments hold nothing for layers\.0\.self_attn"):
         rv.prune(tiny, moments=second_moments(tiny, ragged(tiny), scope="mlp"), allocation="owl", progress=False)
 
 

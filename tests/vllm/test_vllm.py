@@ -15,8 +15,8 @@ import torch
 import racviz as rv
 from racviz.exceptions import GenerationError
 from racviz.generation import Request, Sampling, generate, opened
+from racviz.generation.batches import complete
 from racviz.generation.vllm import Vllm
-from racviz.traces import complete
 
 PYTHON = os.environ.get("RACVIZ_VLLM_PYTHON") or str(Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python")
 pytestmark = [
