@@ -132,6 +132,12 @@ class TestNamespace:
         assert parameters_in({"In": cells, "problems": 3, "seeds": [1]}) == {"problems": 3}
         assert parameters_in({"In": [*cells, "pairs = [1]", "%time x"], "problems": 3, "pairs": [1]}) == {"problems": 3}
 
+    def test_a_cell_of_ones_own_may_begin_like_papermill_s(self):
+        own = "# Parameters\nmine = 1\nproblems = 3"
+        assert parameters_in({"In": ["", own], "mine": 1, "problems": 3}) == {"problems": 3}
+        with pytest.raises(ParameterError, match="not 'mien'. Did you mean 'mine'"):
+            parameters_in({"In": ["", own, "# Parameters\nmien = 2"], "mine": 1, "mien": 2, "problems": 3})
+
     def test_wrong_values_are_refused(self):
         with pytest.raises(ParameterError, match="Did you mean 'sparsegpt'"):
             Study.of({"method": "sparsgpt"})

@@ -24,10 +24,14 @@ def parameters_in(namespace: Mapping[str, Any]) -> dict[str, Any]:
     ParameterError
         For an injected name that is neither a parameter of a study nor assigned in the notebook itself, with the nearest one.
     """
-    cells = [cell for cell in namespace.get("In", ()) if isinstance(cell, str)]
-    injected = {name: None for cell in cells if cell.startswith(INJECTED) for name in assigned_names(cell)}
-    declared = {name: None for cell in cells if not cell.startswith(INJECTED) for name in assigned_names(cell)}
-    allowed = [*parameter_names(), *(name for name in declared if name not in parameter_names())]
+    declared: list[str] = []
+    injected: list[str] = []
+    for cell in (cell for cell in namespace.get("In", ()) if isinstance(cell, str)):
+        if cell.startswith(INJECTED) and declared:  # never the first: papermill puts it after the notebook's own
+            injected += assigned_names(cell)
+        elif not injected:
+            declared += assigned_names(cell)
+    allowed = [*parameter_names(), *(name for name in dict.fromkeys(declared) if name not in parameter_names())]
     for name in injected:
         if name not in allowed:
             raise unknown("parameter", name, allowed)
