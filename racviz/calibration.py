@@ -14,7 +14,7 @@ import numpy as np
 
 from racviz.exceptions import DataError, NumericalError, ParameterError, check
 from racviz.models import LoadedModel, tokenizer_fingerprint
-from racviz.models.conformance import check_tokens
+from racviz.models.limits import check_tokens
 from racviz.problems import Problem
 from racviz.sources import DECODE, SOURCES, Material
 from racviz.store.kinds import CALIBRATION, CalibrationLabel

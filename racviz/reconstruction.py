@@ -16,7 +16,8 @@ from racviz.exceptions import DataError, NumericalError, OverlapError, Parameter
 from racviz.metrics import METRICS, Metric
 from racviz.models import LoadedModel, tokenizer_fingerprint
 from racviz.models.architecture import length_switch
-from racviz.models.conformance import check_length, check_right_padding, check_tokens, pad_id
+from racviz.models.conformance import check_right_padding
+from racviz.models.limits import check_length, check_tokens, pad_id
 from racviz.processes.threads import sized_threads
 from racviz.progress import progress_bar
 from racviz.pruning.blocks import decoder_blocks

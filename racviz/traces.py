@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from racviz.exceptions import DataError, check
 from racviz.generation import Opened, Request, Sampling
@@ -17,9 +17,6 @@ from racviz.sources import DECODE, PROMPT
 from racviz.store import Store
 from racviz.store.kinds import TRACES, TracesLabel
 from racviz.store.parquet import read_parquet, write_parquet
-
-if TYPE_CHECKING:
-    from racviz.interchange.summary import ImportSummary
 
 COLUMNS = ("problem_id", "sample", "prompt_ids", "output_ids", "finish_reason", "content_hash")
 
@@ -113,8 +110,8 @@ class Traces(Sequence[Trace]):
     tokenizer: str
     """The tokenizer's fingerprint."""
     sampling: dict[str, Any] = field(default_factory=dict)
-    summary: "ImportSummary | None" = field(default=None, compare=False, repr=False)
-    """Counts of the import that made them; not kept in files."""
+    summary: Any = field(default=None, compare=False, repr=False)
+    """The `ImportSummary` of traces that were imported; not kept in files."""
 
     def __len__(self) -> int:
         return len(self.rows)

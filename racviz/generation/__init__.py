@@ -250,7 +250,7 @@ def check_requests(loaded, requests: Sequence[Request], sampling: Sampling, here
 
     here: by transformers, which would go on beyond the context; vLLM refuses that itself.
     """
-    from racviz.models.conformance import check_tokens
+    from racviz.models.limits import check_tokens
 
     for request in requests:
         if not request.prompt_ids:

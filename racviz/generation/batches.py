@@ -12,7 +12,7 @@ from typing import Any
 from racviz.exceptions import DamagedArtefact, DataError, RacvizError, check
 from racviz.generation import Completion, Opened, Request, Sampling, backend_key, check_requests, opened
 from racviz.models import LoadedModel
-from racviz.models.conformance import check_tokens
+from racviz.models.limits import check_tokens
 from racviz.progress import progress_bar
 from racviz.store import Store, explained, is_regular, key_of
 from racviz.store.drafts import remove

@@ -22,7 +22,7 @@ from racviz.interchange.rollouts import Rollout, content_hash
 from racviz.interchange.rows import Reader
 from racviz.interchange.summary import Allowed, BadRows, ImportSummary, summary_of
 from racviz.models import LoadedModel, tokenizer_fingerprint
-from racviz.models.conformance import check_tokens
+from racviz.models.limits import check_tokens
 from racviz.printable import message
 from racviz.problems import FIELDS
 from racviz.problems.tables import Table, file_rows, folder_rows, hub_rows

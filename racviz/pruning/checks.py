@@ -11,7 +11,7 @@ from torch import nn
 from racviz.calibration import CalibrationSet
 from racviz.exceptions import DataError, ParameterError, check
 from racviz.models import LoadedModel
-from racviz.models.conformance import check_tokens
+from racviz.models.limits import check_tokens
 from racviz.pruning.blocks import read_columns
 from racviz.pruning.moments import SecondMoments, summed_in
 from racviz.pruning.patterns import Pattern

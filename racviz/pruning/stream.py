@@ -16,7 +16,8 @@ from racviz.calibration import CalibrationSet
 from racviz.exceptions import DataError, NumericalError, check
 from racviz.models import LoadedModel
 from racviz.models.architecture import length_switch
-from racviz.models.conformance import check_blocks, check_length, check_tokens, pad_id
+from racviz.models.conformance import filled, once, refusal, same, trial_rows
+from racviz.models.limits import check_length, check_tokens, pad_id
 from racviz.pruning.blocks import all_finite, decoder_blocks
 from racviz.store import atomic, explained, regular_file
 
@@ -151,6 +152,30 @@ def open_stream(
     if block == 0:
         stream.hidden.advance()
     return stream
+
+
+def check_blocks(loaded: LoadedModel) -> None:
+    """Raise ParameterError where the blocks, run one by one on padded rows, differ from the whole model."""
+    once(loaded, "blocks", lambda: _blocks(loaded))
+
+
+def _blocks(loaded: LoadedModel) -> None:
+    longer, row = trial_rows(loaded)
+    caught: list[torch.Tensor] = []
+    _, blocks = decoder_blocks(loaded.model)
+    handle = blocks[-1].register_forward_hook(
+        lambda module, args, out: caught.append(out[0] if isinstance(out, tuple | list) else out)
+    )
+    try:
+        loaded.model(input_ids=row, use_cache=False)
+    finally:
+        handle.remove()
+    states = through_blocks(loaded, torch.cat([longer, filled(loaded, row, longer.shape[1])]))[1, : row.shape[1]]  # [T, d]
+    if len(caught) != 1 or caught[0].shape[1:] != states.shape or not same(caught[0][0], states):
+        raise refusal(
+            loaded,
+            "its blocks, run one by one on rows that are padded on the right, give other hidden states than the whole model",
+        )
 
 
 def through_blocks(loaded: LoadedModel, ids: torch.Tensor) -> torch.Tensor:

@@ -52,13 +52,13 @@ def ending(tiny):
 def kept(monkeypatch):
     """What is cut from the cache when rows leave the batch: (rows kept, columns dropped)."""
     seen = []
-    keep = hf._GrowingLayer.keep
+    keep = hf.GrowingLayer.keep
 
     def note(layer, rows, first):
         seen.append((len(rows), first))
         keep(layer, rows, first)
 
-    monkeypatch.setattr(hf._GrowingLayer, "keep", note)
+    monkeypatch.setattr(hf.GrowingLayer, "keep", note)
     return seen
 
 
