@@ -54,7 +54,7 @@ def archive(tiny_folder, tmp_path) -> str:
 
 
 def test_examples_are_short():
-    assert len(FILES) == 5 and all(len(text.splitlines()) < 40 for text in FILES.values())
+    assert len(FILES) == 6 and all(len(text.splitlines()) < 40 for text in FILES.values())
 
 
 def test_in_python(installed, archive):
@@ -139,10 +139,12 @@ def test_in_a_report(installed, archive, tmp_path, monkeypatch):
 
     installed()
     monkeypatch.chdir(tmp_path)
+    exec(FILES["make_report.py"], {})
     small = {"problems": 3, "budget": 16, "t_max": 16, "calibration_tokens": 256, "batch_size": 16}
     parts = {"sources": ["prompt", "rac", "shuffled"], "method": "random", "backend": "plain", "model": archive}
-    page = run_report("cot_lengths", small | parts, "reports", progress=False)
-    assert "shuffled traces" in Path(page).with_suffix(".html").read_text(encoding="utf-8")
+    assert rv.plan_report("my_report.ipynb", small | parts).steps
+    page = run_report("my_report.ipynb", small | parts, "reports", progress=False).read_text(encoding="utf-8")
+    assert "shuffled traces" in page and "Which calibration answers more?" in page
 
 
 class TestRegistry:

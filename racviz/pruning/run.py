@@ -40,7 +40,7 @@ class Run:
     weights: tuple[float, float]
     """w_P and w_D of H = w_P H_P + w_D H_D."""
     dtype: torch.dtype
-    """Of the sums of second moments."""
+    """Dtype of the sums of second moments."""
     device: torch.device | None
     batch_tokens: int
 
