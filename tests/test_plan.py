@@ -15,9 +15,10 @@ from racviz.cli import app
 from racviz.exceptions import ParameterError
 from racviz.generation.cost import Rows, errors_seconds, generation_seconds
 from racviz.models import load_model
+from racviz.planning.checks import on_meta
+from racviz.planning.plan import MACHINES
 from racviz.pruning.cost import Machine, Shapes, expected_cost
 from racviz.reports import plan_report
-from racviz.study.plan import MACHINES, on_meta
 from racviz.study.variants import variant
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "plan.csv"

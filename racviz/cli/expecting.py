@@ -8,7 +8,7 @@ from racviz.exceptions import RacvizError
 
 def time_at_most(seconds: float) -> str:
     """Seconds as an upper bound, for people."""
-    from racviz.study.expected import time_text
+    from racviz.planning.expected import time_text
 
     return f"at most about {time_text(max(1.0, seconds))}"
 
@@ -48,8 +48,8 @@ def generating_time(
     if backend != "hf" or loaded.device.type != "cpu" or not problems:
         return None
     from racviz.generation.cost import Rows
+    from racviz.planning.expected import SAMPLE, cards, generating_seconds
     from racviz.pruning.cost import Machine
-    from racviz.study.expected import SAMPLE, cards, generating_seconds
 
     some = problems[:SAMPLE]
     prompt = sum(len(loaded.render(problem.text)) for problem in some) / len(some)
@@ -90,10 +90,10 @@ def sweep_time(studies: Sequence[Any], timing_problems: int) -> float | None:
     import torch
 
     from racviz.interchange import is_traces
+    from racviz.planning.checks import on_meta
+    from racviz.planning.expected import SAMPLE, Expectation
     from racviz.pruning.cost import Machine
     from racviz.study.contents import Part
-    from racviz.study.expected import SAMPLE, Expectation
-    from racviz.study.plan import on_meta
 
     if torch.cuda.is_available() or any(study.backend != "hf" for study in studies):
         return None

@@ -141,9 +141,9 @@ def plan_report(name: str, parameters: dict[str, Any] | None = None, *, on: str 
     >>> plan.right
     True
     """
+    from racviz.planning.plan import Plan, make_plan
     from racviz.study import study_from
     from racviz.study.parameters import parameter_names
-    from racviz.study.plan import Plan, make_plan
     from racviz.study.variants import compared_models
 
     report = find_report(name)
@@ -181,9 +181,9 @@ def all_problems(name: str, parameters: dict[str, Any] | None = None) -> int:
 def _show_keys(report: Report, parameters: dict[str, Any]) -> None:
     """Print three keys of the test problems and the manner of grading, where the report grades answers."""
     from racviz.grading.showing import key_lines
+    from racviz.planning.checks import PROBED
     from racviz.problems import is_hub, load_problems
     from racviz.progress import show_lines
-    from racviz.study.plan import PROBED
 
     if report.contents is None or not report.contents.answers:
         return
