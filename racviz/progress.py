@@ -26,6 +26,8 @@ DISABLED = "TQDM_DISABLE"
 """Environment variable: no progress is shown, as for all programs that use tqdm."""
 INTERVAL = 0.5
 """Seconds between two looks at the progress of a kernel."""
+FOLLOWED = 16
+"""Steps of a kernel that are remembered; those that are under way are the last ones."""
 EVERY = 30.0
 """Seconds between two lines of one step, in a file or a pipe."""
 LINE = "{{desc}}: {{n_fmt}}/{{total_fmt}} {units}, {{rate_fmt}}, {{remaining}} left"
@@ -177,6 +179,7 @@ class Relayed(Step):
     def display(self, *_: Any, **__: Any) -> bool:
         name = self.desc.removesuffix(": ")
         state = {"desc": name, "n": self.n, "total": self.total, "unit": self.unit}
+        state["began"] = getattr(self, "start_t", None) or time.time()
         with contextlib.suppress(OSError):
             self.path.write_text(json.dumps(state), encoding="utf-8")
         return True
@@ -244,8 +247,10 @@ def _follow(path: Path, over: threading.Event) -> None:
                     bar = _bar_below() if bar is None else bar
                     _draw(bar, state)
                 else:
-                    key = state["desc"], state["total"]
-                    steps.setdefault(key, Follower()).see(state)
+                    began = float(state["began"])  # tells a step from others of its name
+                    steps.setdefault((state["desc"], began), Follower(began)).see(state)
+                    while len(steps) > FOLLOWED:
+                        del steps[next(iter(steps))]
             if last:
                 return
     finally:
@@ -256,21 +261,20 @@ def _follow(path: Path, over: threading.Event) -> None:
 class Follower:
     """A step of a kernel, seen from outside: a line every EVERY seconds at most."""
 
-    def __init__(self) -> None:
-        self.began = self.said = time.monotonic()
-        self.first: int | None = None
+    def __init__(self, began: float) -> None:
+        self.began = self.said = began
+        """Seconds since the epoch."""
 
     def see(self, state: dict[str, Any]) -> None:
         """Say where the step stands, if it is time."""
-        now, n = time.monotonic(), state["n"]
-        if self.first is None or n < self.first:  # a step of the same name begins
-            self.began, self.said, self.first = now, now, n
-        if now - self.said >= EVERY and n != state["total"]:
-            self.said = now
-            desc, unit = printable.shown(state["desc"], 80), printable.shown(state["unit"], 40)
-            rate = (n - self.first) / max(1e-9, now - self.began)
-            known = dict(n=n, total=state["total"], elapsed=now - self.began, rate=rate or None)
-            _write(line_of(known | dict(prefix=desc, unit=unit)))
+        now, n = time.time(), state["n"]
+        if now - self.said < EVERY or n == state["total"]:
+            return
+        self.said = now
+        desc, unit = printable.shown(state["desc"], 80), printable.shown(state["unit"], 40)
+        elapsed = max(1e-9, now - self.began)
+        known = dict(n=n, total=state["total"], elapsed=elapsed, rate=n / elapsed or None)
+        _write(line_of(known | dict(prefix=desc, unit=unit)))
 
 
 def _bar_below() -> tqdm:
