@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from racviz import models as room
 from racviz.calibration import calibration_set
 from racviz.exceptions import DataError, NumericalError, ParameterError, StorageError
 from racviz.generation import Sampling
 from racviz.models import load_model, tokenizer_fingerprint
+from racviz.models import loaded as room
 from racviz.models.formats import EMBEDDED
 from racviz.problems import load_problems
 from racviz.prompting import PLAIN, ThinkingFormat, render_prompt

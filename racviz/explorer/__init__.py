@@ -22,7 +22,33 @@ STATIC = "RACVIZ_STATIC"
 
 
 class Explorer:
-    """The explorer of a session: a widget in a notebook, a static figure in a report or a script."""
+    """An open explorer: a widget in a notebook, the static figure on a page or in a script.
+
+    Made by `explore`.
+
+    Attributes
+    ----------
+    session : Session
+        The state behind the widget.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
+    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
+    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
+    >>> test = rv.load_problems("arithmetic", split="test", limit=2)
+    >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
+    >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
+    >>> errors = rv.reconstruction_errors(dense, pruned, rollouts, progress=False)
+    >>> explorer = rv.explore(errors)
+    >>> explorer.save("tokens.csv").name
+    'tokens.csv'
+    >>> len(explorer.selection()) == len(errors.frame)
+    True
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -96,38 +122,61 @@ def explore(
     errors: Any, *, models: Mapping[str, Any] | None = None, problems: Sequence[Any] | None = None, evaluations: Any = None,
     model: str | Path | None = None, errors_of: str = "", x: Sequence[float] | None = None, y: Sequence[float] | None = None, **view: Any,
 ) -> Explorer:  # fmt: skip
-    """Open the explorer on tokenwise errors: a heatmap with zoom and pan at any size, and every token to read.
+    """Open the explorer on tokenwise errors: a heatmap of any size, and every token to read.
 
-    The pyramid of a file is built beside it once.
+    The cache of a file's sums is built beside it once.
 
     Parameters
     ----------
-    errors : path, ReconstructionErrors, data frame, Study or mapping
-        A run's folder, a file of errors, errors in memory, a study, or a mapping of names to several of them along the same
-        rollouts.
-    models : mapping or None
-        `dense` and the sources' models by name, or functions that load them: their next tokens are shown at a chosen token.
-    problems : sequence of Problem or None
-        To sort by difficulty, and to show beside a token.
-    evaluations : data frame, Evaluation or None
-        A row a sample (source, problem_id, correct, and sparsity and answer if known), to sort and filter by.
-    model : path, str or None
-        The model that a run pruned, if it is not an embedded one. A folder may come from anybody: a model that its manifest
-        names is not loaded.
-    errors_of : str
-        Which of several metrics and layers to show first.
-    x, y : pair of float or None
+    errors : path, ReconstructionErrors, Study or mapping
+        A run's folder, a file of errors, `ReconstructionErrors`, a `Study`, or a mapping of names
+        to several of them along the same rollouts.
+    models : mapping of str to LoadedModel or callable, optional
+        `dense` and the sources: their next tokens are shown at a chosen token.
+    problems : sequence of Problem, optional
+        To sort by difficulty and to show the question.
+    evaluations : pandas.DataFrame, optional
+        A row a sample (source, problem_id, correct, and sparsity and answer if known), to sort and
+        filter by.
+    model : str or Path, optional
+        The dense model of a run, if it is not embedded. A folder may come from anybody, so a model
+        that its manifest names is not loaded.
+    errors_of : str, default ""
+        The metric and layer to show first, where there are several.
+    x, y : pair of float, optional
         Columns and rows to show first.
     **view
-        numerator, denominator; order (`given`, `prompt length`, `length`, `mean ratio`, `cluster`, `difficulty`, `accuracy`);
-        align (`start`, `boundary`); phase; tokens (a class); answers; scale (`log ratio`, `ratio`); limit.
+        numerator, denominator, order (`given`, `prompt length`, `length`, `mean ratio`, `cluster`,
+        `difficulty`, `accuracy`), align (`start`, `boundary`), phase, tokens (a class), answers,
+        scale (`log ratio`, `ratio`), limit.
+
+    Returns
+    -------
+    Explorer
+        Shown by a notebook as a widget.
 
     Raises
     ------
     ParameterError
-        For a choice that is not available.
+        For an unknown choice.
     DataError
         For errors along different rollouts, and for anything but errors.
+
+    Examples
+    --------
+    >>> import racviz as rv
+    >>> dense = rv.load_model("tiny-reasoner")
+    >>> train = rv.load_problems("arithmetic", split="calibration", limit=60)
+    >>> prompt = rv.calibration_set("prompt", dense, problems=train, tokens=1024)
+    >>> sparsities = {"0.3": 0.3, "0.6": 0.6}
+    >>> pruned = {k: rv.prune(dense, prompt, sparsity=s, progress=False) for k, s in sparsities.items()}
+    >>> test = rv.load_problems("arithmetic", split="test", limit=2)
+    >>> greedy = rv.Sampling(max_new_tokens=16, temperature=0.0)
+    >>> rollouts = rv.generate_traces(dense, test, greedy, progress=False)
+    >>> errors = rv.reconstruction_errors(dense, pruned, rollouts, progress=False)
+    >>> explorer = rv.explore(errors, numerator="0.6", denominator="0.3", order="length")
+    >>> explorer.session.about()[0]["rows"]
+    2
     """
     names = ("numerator", "denominator", "order", "align", "phase", "tokens", "answers", "scale", "limit")
     for name in view:

@@ -187,7 +187,7 @@ def test_a_worker_that_is_killed_midway_loses_only_what_was_in_flight(dense, wor
     kept = len(journal.read_text().splitlines())
     assert 3 <= kept < 16
     made, run = [], workers.backend.run
-    monkeypatch.setattr(workers.backend, "run", lambda left, s: made.extend(left) or run(left, s))
+    monkeypatch.setattr(workers.backend, "run", lambda left, s, size: made.extend(left) or run(left, s, size))
     rows = complete(dense, requests, sampling, workers, store=store, progress=False)
     assert len(made) == 16 - kept and len(rows) == 16 and all(row.output_ids for row in rows)
 
