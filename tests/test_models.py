@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from racviz.calibration import calibration_set
 from racviz.exceptions import DataError, NumericalError, ParameterError, StorageError
 from racviz.generation import Sampling
-from racviz.models import load_model, tokenizer_fingerprint
+from racviz.models import load_model, tokenizer_fingerprint, weight_bytes
 from racviz.models import loaded as room
 from racviz.models.formats import EMBEDDED
 from racviz.problems import load_problems
@@ -485,7 +485,7 @@ def test_special_files_beside_a_checkpoint_change_nothing(folder, name):
     expected = load_model(folder).fingerprint
     for _ in special_files(folder, name):
         assert load_model(folder).fingerprint == expected
-        assert room.weight_bytes(folder) == (folder / "model.safetensors").stat().st_size
+        assert weight_bytes(folder) == (folder / "model.safetensors").stat().st_size
 
 
 @pytest.mark.parametrize("name", ["racviz.json", "racviz_report.csv", "config.json", "model.safetensors"])
