@@ -146,5 +146,5 @@ ifeq ($(origin PYTHON),command line)
 endif
 
 clean: ## Remove what builds and tools leave behind; keeps .venv, runs/ and reports/
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name '.venv*' -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.egg-info' \) -type d -prune -exec rm -rf {} +

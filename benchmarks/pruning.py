@@ -410,7 +410,7 @@ def model(rounds: int, length: int = 512) -> pd.DataFrame:
     from llmcompressor.modifiers.pruning.sparsegpt import base as theirs
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-    from racviz.pruning import driver, inputs, moments
+    from racviz.pruning import inputs, moments, run
 
     speed, table, clock = matmul_speed(), [], Clock()
     layer = LlamaDecoderLayer, "forward", "forward"
@@ -420,7 +420,7 @@ def model(rounds: int, length: int = 512) -> pd.DataFrame:
         for turn in range(rounds):
             ours, dense = smollm2(folder), smollm2(folder)
             with clock.watching(layer, (moments.Moment, "add", "moments"), (moments.Moment, "finish", "moments"),
-                                (inputs, "inverse_factor", "factor"), (driver, "prune_linear", "solve")):  # fmt: skip
+                                (inputs, "inverse_factor", "factor"), (run, "prune_linear", "solve")):  # fmt: skip
                 pruned = rv.prune(
                     ours, as_calibration(rows), sparsity=SPARSITY, mode="sequential", inplace=True, progress=False
                 )
@@ -489,7 +489,7 @@ def one_run(name: str, tokens: int, mode: str, on_disk: bool, folder: str) -> di
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer
     from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-    from racviz.pruning import driver, inputs, moments
+    from racviz.pruning import inputs, moments, run
     from racviz.pruning.blocks import Scope
     from racviz.pruning.cost import Machine, Shapes, expected_cost
     from racviz.pruning.workspace import give_back
@@ -510,7 +510,7 @@ def one_run(name: str, tokens: int, mode: str, on_disk: bool, folder: str) -> di
     peak = Peak()
     with clock.watching(*((layer, "forward", "forward") for layer in (LlamaDecoderLayer, Qwen2DecoderLayer)),
                         (moments.Moment, "add", "moments"), (moments.Moment, "finish", "moments"),
-                        (inputs, "inverse_factor", "factor"), (driver, "prune_linear", "solve")):  # fmt: skip
+                        (inputs, "inverse_factor", "factor"), (run, "prune_linear", "solve")):  # fmt: skip
         rv.prune(loaded, sample, mode=mode, thirds=thirds, progress=False, inplace=True,
                  workspace=tempfile.mkdtemp(dir=folder) if on_disk else None)  # fmt: skip
     return {

@@ -1,4 +1,4 @@
-"""Reconstruction errors: token by token along the dense model's greedy rollouts, and layer by layer on the same tokens.
+"""Reconstruction errors, token by token along the dense model's greedy rollouts.
 
 The tokenwise error is the paper's, of Figure 2: e_t = ‖x_dense,t − x_pruned,t‖₂ of the last hidden state on a shared,
 teacher-forced sequence (prompt + the dense model's greedy output); the ratio is r_t = e_t(numerator) / e_t(denominator).

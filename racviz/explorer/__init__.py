@@ -128,14 +128,15 @@ def explore(
 
     Parameters
     ----------
-    errors : path, ReconstructionErrors, Study or mapping
-        A run's folder, a file of errors, `ReconstructionErrors`, a `Study`, or a mapping of names
-        to several of them along the same rollouts.
+    errors : path, ReconstructionErrors, pandas.DataFrame, Study or mapping
+        A run's folder, a file of errors, errors in memory, a `Study`, or a mapping of names to
+        several of them along the same rollouts.
     models : mapping of str to LoadedModel or callable, optional
-        `dense` and the sources: their next tokens are shown at a chosen token.
+        `dense` and the sources' models by name, or functions that load them: their next tokens
+        are shown at a chosen token.
     problems : sequence of Problem, optional
         To sort by difficulty and to show the question.
-    evaluations : pandas.DataFrame, optional
+    evaluations : pandas.DataFrame or Evaluation, optional
         A row a sample (source, problem_id, correct, and sparsity and answer if known), to sort and
         filter by.
     model : str or Path, optional

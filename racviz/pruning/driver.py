@@ -131,6 +131,7 @@ def prune(
             DeprecationWarning,
             stacklevel=3,
         )
+        check(moments is None, "statistics", "a value", "left out where moments is given")
         moments = statistics
     check(isinstance(dense, LoadedModel), "dense", dense, "a model from load_model")
     check_savable(dense)

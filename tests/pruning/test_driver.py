@@ -123,6 +123,9 @@ def test_one_pass_equals_statistics_and_each_linear_alone(tiny):
     for name, value in direct.model.state_dict().items():
         assert torch.allclose(value, reused.model.state_dict()[name], atol=1e-6), name
     assert direct.fingerprint == reused.fingerprint
+    with pytest.warns(DeprecationWarning, match="moments"):
+        former = rv.prune(tiny, statistics=moments, sparsity=0.5, progress=False)
+    assert former.fingerprint == reused.fingerprint
     weight = decoder_blocks(tiny.model)[1][1].mlp.up_proj.weight.detach()
     alone, _, _ = solve("sparsegpt", weight, moments.by_linear["layers.1.mlp.up_proj"].mixed(), 0.5)
     assert torch.allclose(alone, decoder_blocks(reused.model)[1][1].mlp.up_proj.weight, atol=1e-6)
