@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import threading
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 
 import numba
 import numpy as np
@@ -53,8 +53,16 @@ def _forbid_nesting() -> None:
     Each small product within its parallel loop then starts threads of its own. OpenMP keeps the permission per thread, and
     numba gives it to the one that calls first.
     """
+    if (set_levels := _openmp_levels()) is not None:
+        set_levels(1)
+
+
+@cache
+def _openmp_levels() -> Callable | None:
+    """OpenMP's function that limits threads within threads; looked up once, since loops are run by the thousand."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no OpenMP in this torch, or not by that name
-        ctypes.CDLL(None).omp_set_max_active_levels(1)
+        return ctypes.CDLL(None).omp_set_max_active_levels
+    return None
 
 
 @_compiled

@@ -1,4 +1,4 @@
-"""What a run is expected to cost, against runs that were measured (benchmarks/results) and against the table in docs/performance.md."""
+"""Expected cost of a run, against runs that were measured (benchmarks/results) and the table in docs/performance.md."""
 
 import csv
 import re
