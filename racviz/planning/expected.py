@@ -11,12 +11,13 @@ from racviz.interchange import is_traces
 from racviz.models import LoadedModel
 from racviz.problems import Problem
 from racviz.pruning import Scope
+from racviz.pruning.blocks import spread
 from racviz.pruning.cost import Cost, Machine, Shapes, expected_cost
 from racviz.sources import needing
 from racviz.store import resource
 from racviz.study import Study
 from racviz.study.contents import Part
-from racviz.study.steps import CHUNK, TEACHER, spread
+from racviz.study.steps import CHUNK, TEACHER
 from racviz.study.timing import ROUNDS
 
 STORED = 6

@@ -176,3 +176,13 @@ def summary(names: Iterable[str]) -> str:
     pairs = [name.split(".", 2)[1:] for name in names]
     blocks, inner = sorted({int(index) for index, _ in pairs}), dict.fromkeys(name for _, name in pairs)
     return f"{len(pairs)} linears in {len(blocks)} blocks ({blocks[0]}-{blocks[-1]}): {', '.join(inner)}"
+
+
+DEPTHS = 5
+"""Blocks after which errors are taken, at most, to follow them through the depth."""
+
+
+def spread(blocks: int, most: int = DEPTHS) -> list[int]:
+    """Up to `most` blocks, the first and the last among them, evenly apart."""
+    few = min(most, blocks)
+    return sorted({round(k * (blocks - 1) / max(1, few - 1)) for k in range(few)})

@@ -22,7 +22,7 @@ from racviz.problems.texts import load_texts
 from racviz.processes.threads import small_on_a_cpu
 from racviz.progress import progress_bar, show_lines
 from racviz.pruning import Scope, SecondMoments, prune, second_moments
-from racviz.pruning.blocks import decoder_blocks, read_columns
+from racviz.pruning.blocks import decoder_blocks, read_columns, spread
 from racviz.reconstruction import ReconstructionErrors, reconstruction_errors
 from racviz.sources import SOURCES
 from racviz.store import atomic, hash_file, key_of
@@ -37,8 +37,6 @@ LARGE = ("checkpoints", "errors", "evaluations")
 """Steps that are worth another process where one of them is not in the store."""
 TEACHER = "teacher"
 """The trace_source that is the text which an embedded model was taught."""
-DEPTHS = 5
-"""Blocks after which errors are taken, at most, to follow them through the depth."""
 REUSED_MOMENTS = 2**30
 """Bytes: second moments are kept for the next sparsity where those of all sources take no more; else they are made anew."""
 
@@ -344,9 +342,3 @@ class Steps(Parameters):
 
     def _shown(self, items: list, doing: str):
         return progress_bar(items, desc=doing, unit="cell", shown=self.progress)
-
-
-def spread(blocks: int, most: int = DEPTHS) -> list[int]:
-    """Up to `most` blocks, the first and the last among them, evenly apart."""
-    few = min(most, blocks)
-    return sorted({round(k * (blocks - 1) / max(1, few - 1)) for k in range(few)})
